@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What user space reads through BTF: the keys and values of every map, and their enums.
+ * No behaviour belongs here. src/maps/layout.ts is generated from these types, docs/map-abi.md describes them.
+ *
+ * Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d, in network order. Ports are in network order (__be16), all else is in
+ * host order. Padding is named pad and always zero.
+ */
+#ifndef WEIR_ABI_H
+#define WEIR_ABI_H
+
+#include <linux/types.h>
+
+#define WEIR_SLOTS_PER_CHUNK 64
+#define WEIR_CHUNKS_PER_SEGMENT 16384
+#define WEIR_MAX_SEGMENTS 64
+#define WEIR_MAX_UPLINKS 64
+#define WEIR_NAME_LENGTH 320
+
+struct ip {
+	__u8 b[16];
+} __attribute__((aligned(4)));
+
+/* Which way a frontend address is reached; decides which rules of Kubernetes apply to it. */
+enum frontend_kind {
+	FRONTEND_CLUSTER_IP = 1,
+	FRONTEND_NODE_PORT = 2,
+	FRONTEND_EXTERNAL_IP = 3,
+	FRONTEND_LOAD_BALANCER = 4,
+};
+
+enum scheduler {
+	SCHEDULER_MAGLEV = 1,
+	SCHEDULER_RR = 2,
+	SCHEDULER_RANDOM = 3,
+};
+
+enum forwarding {
+	FORWARDING_NAT = 1,
+	FORWARDING_DSR = 2,
+};
+
+enum backend_state {
+	BACKEND_ACTIVE = 1,
+	BACKEND_TERMINATING = 2,
+};
+
+enum backend_flag {
+	BACKEND_LOCAL = 1, /* lives on this node */
+	BACKEND_HOST = 2, /* its address is a node's own: no pod device in front of it */
+};
+
+enum flow_kind {
+	FLOW_FORWARD = 1, /* client to frontend: the destination is replaced */
+	FLOW_REPLY = 2, /* backend to client: the source is replaced, at the device that faces the client */
+	FLOW_SNAT_REPLY = 3, /* backend to this node's translated port: both ends are replaced */
+};
+
+enum flow_state {
+	FLOW_NEW = 1,
+	FLOW_ESTABLISHED = 2,
+	FLOW_CLOSING = 3,
+};
+
+enum flow_flag {
+	FLOW_SNAT = 1, /* the source address and port are replaced as well */
+	FLOW_PORT = 2, /* only the client's port is replaced, because another flow holds it at this backend */
+	FLOW_FAST = 4, /* both directions are redirected past the node's stack */
+	FLOW_LOCAL = 8, /* the backend lives on this node */
+};
+
+enum device_role {
+	DEVICE_UPLINK = 1,
+	DEVICE_POD = 2,
+	DEVICE_BRIDGE = 3, /* nothing is attached: its ports are pod devices */
+};
+
+enum device_flag {
+	DEVICE_XDP = 1, /* accepts frames that XDP redirects to it */
+	DEVICE_OVERLAY = 2, /* no Ethernet neighbour behind it that XDP could address */
+	DEVICE_BOUND4 = 4, /* an IPv4 endpoint is known to live behind it */
+	DEVICE_BOUND6 = 8,
+};
+
+/* The programs, as they appear in drops and counters. */
+enum hook {
+	HOOK_XDP = 1,
+	HOOK_UP_IN = 2,
+	HOOK_UP_OUT = 3,
+	HOOK_POD_IN = 4,
+	HOOK_POD_OUT = 5,
+};
+
+/*
+ * Why a packet ended here, or what was done with it. Append only, numbers are never reused.
+ * The sentence beside each is what an operator reads: it is extracted into the CLI and docs/operations.md.
+ */
+enum reason {
+	REASON_MALFORMED = 1, /* header truncated or inconsistent with the packet's length */
+	REASON_EXTENSION_HEADERS = 2, /* more than 6 IPv6 extension headers */
+	REASON_NO_ENDPOINT = 3, /* the service has no endpoint anywhere: refused with RST or port unreachable */
+	REASON_NO_LOCAL_ENDPOINT = 4, /* the traffic policy is Local and this node has no endpoint */
+	REASON_SPOOFED_SOURCE = 5, /* the source address does not belong to the device it came from */
+	REASON_DSR_SOURCE = 6, /* tunnelled packet whose outer source is neither a node nor in --dsr-sources */
+	REASON_DSR_FRONTEND = 7, /* tunnelled packet whose inner destination is no DSR frontend backed by this endpoint */
+	REASON_TOO_BIG = 8, /* larger than the way to the backend allows: answered with the MTU that fits */
+	REASON_SNAT_FULL = 9, /* no free port to translate the source to: new flow refused */
+	REASON_FLOW_FULL = 10, /* the flow could not be recorded: new flow refused */
+	REASON_NO_ROUTE = 11, /* the node has no route to the backend or to the client */
+	REASON_TTL = 12, /* hop limit exhausted */
+	REASON_FRAGMENT = 13, /* fragment to a frontend whose first fragment was not seen */
+	REASON_INTERNAL = 14, /* a kernel helper failed where it cannot: a defect in Weir */
+	REASON_FORWARDED_NAT = 64, /* translated and sent towards the backend */
+	REASON_FORWARDED_DSR = 65, /* encapsulated and sent towards the backend's node */
+	REASON_REPLY = 66, /* a backend's reply, given back the frontend's address */
+	REASON_DECAPSULATED = 67, /* tunnelled packet opened and handed to its backend */
+	REASON_ICMP_ERROR = 68, /* ICMP error about a balanced flow, translated and sent on */
+	REASON_UNRECORDED = 69, /* forwarded by the hash alone, because new flows arrived too fast to record */
+	REASON_COUNT = 96,
+};
+
+struct frontend_key {
+	struct ip address;
+	__be16 port;
+	__u8 protocol;
+	__u8 pad;
+};
+
+/*
+ * One table of backend ids in the slots arena. For Maglev: size slots. For rr and random: the first word of the first chunk
+ * is the rotation counter, then size ids.
+ */
+struct selection {
+	__u32 chunk; /* first chunk: segment * WEIR_CHUNKS_PER_SEGMENT + index */
+	__u32 size; /* number of slots, 0: no usable backend */
+	__u32 backends; /* number of distinct backends in it */
+};
+
+struct frontend {
+	__u32 service; /* id in weir_names */
+	__u8 kind; /* enum frontend_kind */
+	__u8 scheduler; /* enum scheduler */
+	__u8 forwarding; /* enum forwarding */
+	__u8 exists; /* 1: some endpoint exists in the cluster, so an empty selection drops instead of refusing */
+	struct selection outside; /* for clients out there */
+	struct selection inside; /* for clients on this node */
+};
+
+struct backend {
+	struct ip address;
+	__be16 port;
+	__u8 protocol;
+	__u8 state; /* enum backend_state */
+	__u32 service; /* id in weir_names */
+	__u32 node; /* id in weir_names, 0: unknown */
+	__u16 weight;
+	__u8 flags; /* enum backend_flag */
+	__u8 pad;
+};
+
+/* Answers at a backend's node: does this address back that service, and on which port? */
+struct local_key {
+	struct ip address;
+	__u32 service;
+};
+
+struct local_backend {
+	__u32 backend;
+	__be16 port;
+	__u16 pad;
+};
+
+struct flow4_key {
+	__be32 source;
+	__be32 destination;
+	__be16 source_port;
+	__be16 destination_port;
+	__u8 protocol;
+	__u8 pad[3];
+};
+
+struct flow6_key {
+	struct ip source;
+	struct ip destination;
+	__be16 source_port;
+	__be16 destination_port;
+	__u8 protocol;
+	__u8 pad[3];
+};
+
+/* What becomes of the packets that match the key; see enum flow_kind for which end address and nat replace. */
+struct flow {
+	__u64 seen; /* ns of CLOCK_MONOTONIC, renewed at most once a second */
+	__u32 backend; /* id in weir_backends when recorded */
+	__u32 service; /* id in weir_names */
+	struct ip address; /* forward: the backend; replies: the frontend */
+	struct ip nat; /* forward: this node's address; snat reply: the client */
+	__be16 port; /* belongs to address */
+	__be16 nat_port; /* belongs to nat; with FLOW_PORT the client's replaced or restored port */
+	__u8 kind; /* enum flow_kind */
+	__u8 state; /* enum flow_state */
+	__u8 forwarding; /* enum forwarding */
+	__u8 flags; /* enum flow_flag */
+};
+
+/* How to reach a backend's next hop; kept by the programs themselves, each word written at once. */
+struct hop {
+	__u64 where; /* bytes 0-5 the neighbour's MAC, bytes 6-7 index in weir_uplinks; 0: unknown */
+	__u64 until; /* ns of CLOCK_MONOTONIC */
+};
+
+struct device {
+	__u8 role; /* enum device_role */
+	__u8 flags; /* enum device_flag */
+	__u16 uplink; /* index in weir_uplinks + 1, 0: none */
+};
+
+struct uplink {
+	__u32 ifindex;
+	__u32 mtu;
+	struct ip address4; /* source of what this node sends from here: encapsulation, SNAT */
+	struct ip address6;
+	__u8 mac[6];
+	__u8 flags; /* enum device_flag */
+	__u8 pad;
+};
+
+struct endpoint {
+	__u32 ifindex; /* the device behind which the address lives, 0: not known yet */
+	__u32 flags; /* enum backend_flag */
+};
+
+struct prefix_key {
+	__u32 bits; /* prefix length, IPv4 counted from 96 */
+	struct ip address;
+};
+
+struct config {
+	__u32 layout; /* hash of the generated layout */
+	__u32 pid; /* the agent's */
+	__u32 dataplane; /* 1: bpf, 2: ipvs */
+	__u32 synced; /* 1: all that was read at start is in the kernel */
+	__u64 generation; /* counts applied changes */
+	__u64 last_sync; /* ms since 1970 */
+	__u64 netns; /* inode of the agent's network namespace */
+	__u32 flood_rate; /* new flows a second on one core above which hashed DSR flows are not recorded, 0: no limit */
+	__u16 snat_first;
+	__u16 snat_count;
+};
+
+struct drop_key {
+	struct ip source;
+	struct ip destination;
+	__be16 port; /* destination's */
+	__u8 protocol;
+	__u8 reason; /* enum reason */
+	__u8 hook; /* enum hook */
+	__u8 pad[3];
+};
+
+struct drop {
+	__u64 count;
+	__u64 first; /* ns of CLOCK_MONOTONIC */
+	__u64 last;
+	__u32 ifindex;
+	__u32 rule; /* id in weir_names of what decided, 0: none */
+};
+
+struct counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* kind namespace/name[/rule] of the object that an id stands for */
+struct name {
+	char text[WEIR_NAME_LENGTH];
+};
+
+_Static_assert(sizeof(struct frontend_key) == 20, "frontend_key");
+_Static_assert(sizeof(struct frontend) == 32, "frontend");
+_Static_assert(sizeof(struct backend) == 32, "backend");
+_Static_assert(sizeof(struct flow4_key) == 16, "flow4_key");
+_Static_assert(sizeof(struct flow6_key) == 40, "flow6_key");
+_Static_assert(sizeof(struct flow) == 56, "flow");
+_Static_assert(sizeof(struct drop_key) == 40, "drop_key");
+
+#endif

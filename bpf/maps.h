@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every map: who writes it, who reads it, what a miss means, what happens when it is full. No functions here.
+ * All are pinned below --bpf-root under the same name. "agent" writes mean that the programs only read.
+ */
+#ifndef WEIR_MAPS_H
+#define WEIR_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "abi.h"
+
+/* Agent: settings and state. One entry. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct config);
+} weir_config SEC(".maps");
+
+/* Agent: address, port and protocol of every service. A miss: not for a service. Full: the agent reports the object. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct frontend_key);
+	__type(value, struct frontend);
+} weir_frontends SEC(".maps");
+
+/* Agent: backends by id. A miss during selection: the packet is dropped as internal. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, __u32);
+	__type(value, struct backend);
+} weir_backends SEC(".maps");
+
+/* Agent: endpoints of this node by service, for what arrives through a tunnel. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct local_key);
+	__type(value, struct local_backend);
+} weir_local SEC(".maps");
+
+/* One segment of the slots arena: chunks of backend ids. Written through mmap; created on demand and pinned as weir_slots_N. */
+struct weir_segment {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WEIR_CHUNKS_PER_SEGMENT);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32) * WEIR_SLOTS_PER_CHUNK);
+};
+
+/* Agent: the segments that exist. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, WEIR_MAX_SEGMENTS);
+	__uint(key_size, sizeof(__u32));
+	__array(values, struct weir_segment);
+} weir_slots SEC(".maps");
+
+/* Programs: flows. LRU: when full the oldest go, and Maglev finds the same backend again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1048576);
+	__type(key, struct flow4_key);
+	__type(value, struct flow);
+} weir_flows4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 524288);
+	__type(key, struct flow6_key);
+	__type(value, struct flow);
+} weir_flows6 SEC(".maps");
+
+/* Programs: translated source ports in use. Not LRU, since a lost pair is a broken flow: full means new flows are refused. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 524288);
+	__type(key, struct flow6_key);
+	__type(value, struct flow);
+} weir_snat SEC(".maps");
+
+/* Programs: next hop of each backend, by backend id. A cache: renewed many times a second from the kernel's routes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 262144);
+	__type(key, __u32);
+	__type(value, struct hop);
+} weir_hops SEC(".maps");
+
+/* Agent (the programs add the bound flags): devices that a program is attached to, and bridges behind which pods live. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct device);
+} weir_devices SEC(".maps");
+
+/* Agent: what the programs need to know of an uplink or overlay device in order to send from it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WEIR_MAX_UPLINKS);
+	__type(key, __u32);
+	__type(value, struct uplink);
+} weir_uplinks SEC(".maps");
+
+/* Agent (the programs bind an unbound one): addresses of the endpoints on this node. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct ip);
+	__type(value, struct endpoint);
+} weir_endpoints SEC(".maps");
+
+/* Agent: from where tunnelled packets are accepted: node addresses and --dsr-sources; the value is an id in weir_names. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct prefix_key);
+	__type(value, __u32);
+} weir_sources SEC(".maps");
+
+/* Agent: what the ids stand for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, __u32);
+	__type(value, struct name);
+} weir_names SEC(".maps");
+
+/* Programs: what was dropped lately. Counts may miss an increment when two cores meet on one entry. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct drop_key);
+	__type(value, struct drop);
+} weir_drops SEC(".maps");
+
+/* Programs: packets and bytes by reason. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, REASON_COUNT);
+	__type(key, __u32);
+	__type(value, struct counter);
+} weir_counters SEC(".maps");
+
+#endif
