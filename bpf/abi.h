@@ -80,6 +80,7 @@ enum device_flag {
 	DEVICE_OVERLAY = 2, /* no Ethernet neighbour behind it that XDP could address */
 	DEVICE_BOUND4 = 4, /* an IPv4 endpoint is known to live behind it */
 	DEVICE_BOUND6 = 8,
+	DEVICE_L3 = 16, /* frames have no Ethernet header (tunnels, WireGuard) */
 };
 
 /* The programs, as they appear in drops and counters. */
@@ -269,6 +270,11 @@ struct drop {
 struct counter {
 	__u64 packets;
 	__u64 bytes;
+};
+
+struct rate {
+	__u64 since; /* ns of CLOCK_MONOTONIC, start of the second */
+	__u64 flows;
 };
 
 /* kind namespace/name[/rule] of the object that an id stands for */

@@ -10,13 +10,16 @@
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
 
+/* Weak: both objects define every map alike, and the linker keeps one. */
+#define MAP SEC(".maps") __weak
+
 /* Agent: settings and state. One entry. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct config);
-} weir_config SEC(".maps");
+} weir_config MAP;
 
 /* Agent: address, port and protocol of every service. A miss: not for a service. Full: the agent reports the object. */
 struct {
@@ -25,7 +28,7 @@ struct {
 	__uint(max_entries, 262144);
 	__type(key, struct frontend_key);
 	__type(value, struct frontend);
-} weir_frontends SEC(".maps");
+} weir_frontends MAP;
 
 /* Agent: backends by id. A miss during selection: the packet is dropped as internal. */
 struct {
@@ -34,7 +37,7 @@ struct {
 	__uint(max_entries, 262144);
 	__type(key, __u32);
 	__type(value, struct backend);
-} weir_backends SEC(".maps");
+} weir_backends MAP;
 
 /* Agent: endpoints of this node by service, for what arrives through a tunnel. */
 struct {
@@ -43,7 +46,7 @@ struct {
 	__uint(max_entries, 65536);
 	__type(key, struct local_key);
 	__type(value, struct local_backend);
-} weir_local SEC(".maps");
+} weir_local MAP;
 
 /* One segment of the slots arena: chunks of backend ids. Written through mmap; created on demand and pinned as weir_slots_N. */
 struct weir_segment {
@@ -60,7 +63,7 @@ struct {
 	__uint(max_entries, WEIR_MAX_SEGMENTS);
 	__uint(key_size, sizeof(__u32));
 	__array(values, struct weir_segment);
-} weir_slots SEC(".maps");
+} weir_slots MAP;
 
 /* Programs: flows. LRU: when full the oldest go, and Maglev finds the same backend again. */
 struct {
@@ -68,14 +71,14 @@ struct {
 	__uint(max_entries, 1048576);
 	__type(key, struct flow4_key);
 	__type(value, struct flow);
-} weir_flows4 SEC(".maps");
+} weir_flows4 MAP;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 524288);
 	__type(key, struct flow6_key);
 	__type(value, struct flow);
-} weir_flows6 SEC(".maps");
+} weir_flows6 MAP;
 
 /* Programs: translated source ports in use. Not LRU, since a lost pair is a broken flow: full means new flows are refused. */
 struct {
@@ -84,7 +87,7 @@ struct {
 	__uint(max_entries, 524288);
 	__type(key, struct flow6_key);
 	__type(value, struct flow);
-} weir_snat SEC(".maps");
+} weir_snat MAP;
 
 /* Programs: next hop of each backend, by backend id. A cache: renewed many times a second from the kernel's routes. */
 struct {
@@ -92,7 +95,7 @@ struct {
 	__uint(max_entries, 262144);
 	__type(key, __u32);
 	__type(value, struct hop);
-} weir_hops SEC(".maps");
+} weir_hops MAP;
 
 /* Agent (the programs add the bound flags): devices that a program is attached to, and bridges behind which pods live. */
 struct {
@@ -101,7 +104,7 @@ struct {
 	__uint(max_entries, 16384);
 	__type(key, __u32);
 	__type(value, struct device);
-} weir_devices SEC(".maps");
+} weir_devices MAP;
 
 /* Agent: what the programs need to know of an uplink or overlay device in order to send from it. */
 struct {
@@ -109,7 +112,7 @@ struct {
 	__uint(max_entries, WEIR_MAX_UPLINKS);
 	__type(key, __u32);
 	__type(value, struct uplink);
-} weir_uplinks SEC(".maps");
+} weir_uplinks MAP;
 
 /* Agent (the programs bind an unbound one): addresses of the endpoints on this node. */
 struct {
@@ -118,7 +121,7 @@ struct {
 	__uint(max_entries, 16384);
 	__type(key, struct ip);
 	__type(value, struct endpoint);
-} weir_endpoints SEC(".maps");
+} weir_endpoints MAP;
 
 /* Agent: from where tunnelled packets are accepted: node addresses and --dsr-sources; the value is an id in weir_names. */
 struct {
@@ -127,7 +130,7 @@ struct {
 	__uint(max_entries, 65536);
 	__type(key, struct prefix_key);
 	__type(value, __u32);
-} weir_sources SEC(".maps");
+} weir_sources MAP;
 
 /* Agent: what the ids stand for. */
 struct {
@@ -136,7 +139,7 @@ struct {
 	__uint(max_entries, 262144);
 	__type(key, __u32);
 	__type(value, struct name);
-} weir_names SEC(".maps");
+} weir_names MAP;
 
 /* Programs: what was dropped lately. Counts may miss an increment when two cores meet on one entry. */
 struct {
@@ -144,7 +147,7 @@ struct {
 	__uint(max_entries, 4096);
 	__type(key, struct drop_key);
 	__type(value, struct drop);
-} weir_drops SEC(".maps");
+} weir_drops MAP;
 
 /* Programs: packets and bytes by reason. */
 struct {
@@ -152,6 +155,14 @@ struct {
 	__uint(max_entries, REASON_COUNT);
 	__type(key, __u32);
 	__type(value, struct counter);
-} weir_counters SEC(".maps");
+} weir_counters MAP;
+
+/* Programs: new flows of this second, per core. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rate);
+} weir_rate MAP;
 
 #endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Counting what was done, and remembering what was dropped. The one funnel through which every ended packet goes. */
+#ifndef WEIR_COUNT_H
+#define WEIR_COUNT_H
+
+#include "maps.h"
+#include "packet.h"
+
+static __always_inline void count(__u32 reason, __u32 bytes)
+{
+	struct counter *c = bpf_map_lookup_elem(&weir_counters, &reason);
+
+	if (!c)
+		return;
+	c->packets++;
+	c->bytes += bytes;
+}
+
+static __always_inline void remember_drop(const struct packet *p)
+{
+	struct drop_key key = {
+		.source = p->tuple.source,
+		.destination = p->tuple.destination,
+		.port = p->tuple.destination_port,
+		.protocol = p->tuple.protocol,
+		.reason = p->reason,
+		.hook = p->hook,
+	};
+	struct drop *seen = bpf_map_lookup_elem(&weir_drops, &key);
+
+	if (seen) {
+		seen->count++;
+		seen->last = p->now;
+		return;
+	}
+	struct drop first = { .count = 1, .first = p->now, .last = p->now, .ifindex = p->ifindex };
+
+	bpf_map_update_elem(&weir_drops, &key, &first, BPF_ANY);
+}
+
+/* Called once a packet, by the entry points. */
+static __always_inline void account(const struct packet *p, enum step step)
+{
+	if (p->reason)
+		count(p->reason, p->length);
+	if (step == STEP_DROP || (p->reason && p->reason < REASON_FORWARDED_NAT))
+		remember_drop(p); /* refused and answered packets ended here as well */
+}
+
+#endif

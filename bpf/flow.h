@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The flow tables: find, record, keep alive. What a flow leads to is decided in select.h. */
+#ifndef WEIR_FLOW_H
+#define WEIR_FLOW_H
+
+#include "maps.h"
+#include "packet.h"
+
+#define SECOND 1000000000ULL
+
+static __always_inline void flow4_key_of(struct flow4_key *key, const struct flow6_key *tuple)
+{
+	key->source = ip_v4(&tuple->source);
+	key->destination = ip_v4(&tuple->destination);
+	key->source_port = tuple->source_port;
+	key->destination_port = tuple->destination_port;
+	key->protocol = tuple->protocol;
+	key->pad[0] = key->pad[1] = key->pad[2] = 0;
+}
+
+static __always_inline struct flow *flow_find(__u8 family, const struct flow6_key *tuple)
+{
+	if (family == FAMILY_V4) {
+		struct flow4_key key;
+
+		flow4_key_of(&key, tuple);
+		return bpf_map_lookup_elem(&weir_flows4, &key);
+	}
+	return bpf_map_lookup_elem(&weir_flows6, tuple);
+}
+
+/* 0, or a negative errno. */
+static __always_inline must_use long flow_record(__u8 family, const struct flow6_key *tuple, const struct flow *flow)
+{
+	if (family == FAMILY_V4) {
+		struct flow4_key key;
+
+		flow4_key_of(&key, tuple);
+		return bpf_map_update_elem(&weir_flows4, &key, flow, BPF_ANY);
+	}
+	return bpf_map_update_elem(&weir_flows6, tuple, flow, BPF_ANY);
+}
+
+static __always_inline __u8 flow_first_state(const struct packet *p)
+{
+	if (is_tcp(p) && p->tcp_flags & (TCP_FIN | TCP_RST))
+		return FLOW_CLOSING;
+	return is_tcp(p) && !(p->tcp_flags & TCP_SYN) ? FLOW_ESTABLISHED : FLOW_NEW;
+}
+
+/*
+ * Notes that a packet of the flow passed. Written only when something changes or a second has gone by, so that a busy flow
+ * does not bounce its cache line between cores; two cores writing at once lose nothing that the next packet does not renew.
+ * Returns true about once a second, when the entries that belong to the same flow are worth a look as well.
+ */
+static __always_inline bool flow_touch(const struct packet *p, struct flow *flow)
+{
+	if (is_tcp(p)) {
+		if (p->tcp_flags & (TCP_FIN | TCP_RST)) {
+			if (flow->state != FLOW_CLOSING)
+				flow->state = FLOW_CLOSING;
+		} else if (flow->state == FLOW_NEW && !(p->tcp_flags & TCP_SYN)) {
+			flow->state = FLOW_ESTABLISHED;
+		}
+	} else if (flow->state == FLOW_NEW && flow->seen != p->now) {
+		flow->state = FLOW_ESTABLISHED;
+	}
+	if (p->now - flow->seen < SECOND)
+		return false;
+	flow->seen = p->now;
+	return true;
+}
+
+/* A SYN on a flow that was closing begins a new one (the client reuses its port). */
+static __always_inline bool flow_restarts(const struct packet *p, const struct flow *flow)
+{
+	return is_tcp(p) && flow->state == FLOW_CLOSING && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The two entries of one flow live and die together: whichever passes packets renews the other, about once a second. */
+#ifndef WEIR_KEEPALIVE_H
+#define WEIR_KEEPALIVE_H
+
+#include "record.h"
+
+/* Renews the entry for replies of a forward flow; records it anew where the LRU has lost it. */
+static __noinline void keep_reply(struct packet *p, struct flow *flow)
+{
+	struct flow6_key key = {
+		.source = flow->address,
+		.destination = flow->flags & FLOW_SNAT ? flow->nat : p->tuple.source,
+		.source_port = flow->port,
+		.destination_port = flow->nat_port,
+		.protocol = p->tuple.protocol,
+	};
+	struct flow *back;
+
+	if (flow->forwarding == FORWARDING_DSR && !(flow->flags & FLOW_LOCAL))
+		return; /* its replies do not pass here */
+	if (flow->flags & FLOW_SNAT) {
+		back = bpf_map_lookup_elem(&weir_snat, &key);
+	} else {
+		back = flow_find(p->family, &key);
+		if (!back && record_reply(p, flow) != STEP_NEXT)
+			return;
+	}
+	if (back)
+		back->seen = p->now;
+}
+
+/* Renews the forward entry of a flow whose reply passed. */
+static __noinline void keep_forward(struct packet *p, struct flow *back)
+{
+	struct flow6_key key = {
+		.source = back->kind == FLOW_SNAT_REPLY ? back->nat : p->tuple.destination,
+		.destination = back->address,
+		.source_port = back->nat_port,
+		.destination_port = back->port,
+		.protocol = p->tuple.protocol,
+	};
+	struct flow *flow = flow_find(p->family, &key);
+
+	if (flow && flow->kind == FLOW_FORWARD)
+		flow->seen = p->now;
+}
+
+#endif

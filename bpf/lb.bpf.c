@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The programs, one a hook. Each reads the packet once, asks the stages in order and turns their answer into what the hook
+ * expects. Linked with policy.bpf.c into one object, so that one replacement upgrades both.
+ */
+#include <linux/pkt_cls.h>
+#include "count.h"
+#include "icmp.h"
+#include "policy.h"
+#include "service.h"
+#include "sweep.h"
+#include "xdp.h"
+
+/* Links the enums into BTF, where user space reads them. */
+const volatile enum hook abi_hook = 0;
+
+static __always_inline int finish_tc(const struct packet *p, enum step step, long action)
+{
+	account(p, step);
+	if (step == STEP_DROP)
+		return TC_ACT_SHOT;
+	return step == STEP_SENT ? (int)action : TC_ACT_OK;
+}
+
+static __always_inline int finish_xdp(const struct packet *p, enum step step, long action)
+{
+	account(p, step);
+	switch (step) {
+	case STEP_DROP:
+		return XDP_DROP;
+	case STEP_TRANSMIT:
+		return XDP_TX;
+	case STEP_SENT:
+		return (int)action;
+	default:
+		return XDP_PASS;
+	}
+}
+
+/* Where the frame of this device has its network header; makes the headers readable. */
+static __always_inline must_use enum parsed parse_skb(struct __sk_buff *skb, struct packet *p, enum hook hook, bool ethernet)
+{
+	p->now = bpf_ktime_get_coarse_ns();
+	p->ifindex = skb->ifindex;
+	p->hook = hook;
+	p->l3 = ethernet ? sizeof(struct ethhdr) : 0;
+	if (skb_data(skb) + LINEAR_BYTES > skb_end(skb))
+		bpf_skb_pull_data(skb, skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES);
+	return parse_network(p, skb_data(skb), skb_end(skb), skb->protocol);
+}
+
+static __always_inline bool has_ethernet(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	struct device *device = bpf_map_lookup_elem(&weir_devices, &ifindex);
+
+	return !device || !(device->flags & DEVICE_L3);
+}
+
+/* What is the matter with a packet that could not be read; STEP_PASS where that is not ours to judge. */
+static __always_inline must_use enum step unreadable(struct packet *p, enum parsed parsed)
+{
+	if (parsed == PARSED_MALFORMED)
+		return drop(p, REASON_MALFORMED);
+	if (parsed == PARSED_TOO_MANY_HEADERS)
+		return drop(p, REASON_EXTENSION_HEADERS);
+	return STEP_PASS;
+}
+
+/* The flow's packet as XDP may send it; STEP_PASS leaves it to TC, which finds the flow recorded. */
+static __always_inline must_use enum step xdp_forward(struct xdp_md *ctx, struct packet *p, struct flow *flow, long *action)
+{
+	struct flow6_key to;
+	__u64 where;
+
+	if (flow->flags & FLOW_LOCAL || p->hop_limit <= 1)
+		return STEP_PASS;
+	where = hop_find(ctx, p, flow->backend, &flow->address);
+	if (!where)
+		return STEP_PASS;
+	if (flow->forwarding == FORWARDING_DSR)
+		return xdp_send_tunnelled(ctx, p, flow, where, action);
+	if (!(flow->flags & FLOW_SNAT) || p->fragment != FRAGMENT_NONE)
+		return STEP_PASS;
+	to.source = flow->nat;
+	to.source_port = flow->nat_port;
+	to.destination = flow->address;
+	to.destination_port = flow->port;
+	return xdp_send_translated(ctx, p, &to, where, REASON_FORWARDED_NAT, action);
+}
+
+static __always_inline must_use enum step xdp_to_frontend(struct xdp_md *ctx, struct packet *p, struct frontend *frontend,
+							  long *action)
+{
+	struct flow *flow = flow_find(p->family, &p->tuple);
+	struct flow fresh;
+	enum step step;
+
+	if (flow_continues(p, flow))
+		return xdp_forward(ctx, p, flow, action);
+	if (!frontend->outside.size)
+		return STEP_PASS; /* TC refuses it */
+	step = flow_begin(ctx, p, frontend, &fresh, ORIGIN_OUTSIDE);
+	if (step != STEP_NEXT)
+		return step;
+	return xdp_forward(ctx, p, &fresh, action);
+}
+
+/* A reply to a translated source: back to the client from here. */
+static __noinline enum step xdp_from_snat(struct xdp_md *ctx, struct packet *p, long *action)
+{
+	struct config *config = config_get();
+	__u16 port = bpf_ntohs(p->tuple.destination_port);
+	struct flow6_key to;
+	struct flow *back;
+	__u64 where;
+
+	if (!config || (__u16)(port - config->snat_first) >= config->snat_count || p->hop_limit <= 1)
+		return STEP_PASS;
+	back = bpf_map_lookup_elem(&weir_snat, &p->tuple);
+	if (!back)
+		return STEP_PASS;
+	where = hop_ask(ctx, p, &back->address, &back->nat);
+	if (!where)
+		return STEP_PASS;
+	to.source = back->address;
+	to.source_port = back->port;
+	to.destination = back->nat;
+	to.destination_port = back->nat_port;
+	if (flow_touch(p, back))
+		keep_forward(p, back);
+	return xdp_send_translated(ctx, p, &to, where, REASON_REPLY, action);
+}
+
+SEC("xdp")
+int weir_xdp(struct xdp_md *ctx)
+{
+	struct packet p = { .hook = HOOK_XDP };
+	struct frontend_key key = {};
+	struct frontend *frontend;
+	enum step step;
+	long action = 0;
+
+	if (parse_ethernet(&p, xdp_data(ctx), xdp_end(ctx)) != PARSED_PORTS || p.fragment != FRAGMENT_NONE)
+		return XDP_PASS;
+	if (p.tuple.protocol == IPPROTO_SCTP || p.l3 + p.length > (__u64)(xdp_end(ctx) - xdp_data(ctx)))
+		return XDP_PASS;
+	key.address = p.tuple.destination;
+	key.port = p.tuple.destination_port;
+	key.protocol = p.tuple.protocol;
+	frontend = bpf_map_lookup_elem(&weir_frontends, &key);
+	p.ifindex = ctx->ingress_ifindex;
+	p.now = bpf_ktime_get_coarse_ns();
+	step = frontend ? xdp_to_frontend(ctx, &p, frontend, &action) : xdp_from_snat(ctx, &p, &action);
+	return finish_xdp(&p, step, action);
+}
+
+SEC("tc")
+int weir_up_in(struct __sk_buff *skb)
+{
+	struct packet p = {};
+	struct flow flow;
+	struct ip endpoint;
+	long action = 0;
+	enum parsed parsed = parse_skb(skb, &p, HOOK_UP_IN, has_ethernet(skb));
+	enum step step = unreadable(&p, parsed);
+
+	if (parsed == PARSED_OTHER && is_tunnelled(&p)) {
+		step = receive_tunnelled(skb, &p, &endpoint);
+		if (step == STEP_NEXT)
+			step = p.tuple.source_port ? to_endpoint(skb, &p, &endpoint, &flow)
+						   : icmp_to_endpoint(skb, &p, &endpoint, &action);
+	} else if (parsed == PARSED_PORTS) {
+		step = service_ingress(skb, &p, ORIGIN_OUTSIDE, &flow, &action);
+	} else if (parsed == PARSED_ICMP) {
+		step = icmp_ingress(skb, &p, &flow, &action);
+	}
+	step = carry_out(skb, &p, step, &flow, &action);
+	return finish_tc(&p, step, action);
+}
+
+SEC("tc")
+int weir_up_out(struct __sk_buff *skb)
+{
+	struct packet p = {};
+	enum parsed parsed = parse_skb(skb, &p, HOOK_UP_OUT, has_ethernet(skb));
+	enum step step = STEP_PASS;
+
+	if (parsed == PARSED_PORTS)
+		step = service_egress(skb, &p);
+	else if (parsed == PARSED_ICMP)
+		step = icmp_egress(skb, &p);
+	return finish_tc(&p, step, 0);
+}
+
+SEC("tc")
+int weir_pod_in(struct __sk_buff *skb)
+{
+	struct packet p = {};
+	struct flow flow;
+	enum parsed parsed = parse_skb(skb, &p, HOOK_POD_IN, true);
+	enum step step = unreadable(&p, parsed);
+	long action = 0;
+
+	if (step == STEP_PASS && p.family)
+		step = weir_source_guard(skb, &p) ? STEP_NEXT : drop(&p, REASON_SPOOFED_SOURCE);
+	if (step == STEP_NEXT && parsed == PARSED_PORTS)
+		step = service_ingress(skb, &p, ORIGIN_POD, &flow, &action);
+	else if (step == STEP_NEXT && parsed == PARSED_ICMP)
+		step = icmp_ingress(skb, &p, &flow, &action);
+	step = carry_out(skb, &p, step, &flow, &action);
+	return finish_tc(&p, step, action);
+}
+
+SEC("tc")
+int weir_pod_out(struct __sk_buff *skb)
+{
+	struct packet p = {};
+	enum parsed parsed = parse_skb(skb, &p, HOOK_POD_OUT, true);
+	enum step step = STEP_PASS;
+
+	if (parsed == PARSED_PORTS)
+		step = service_egress(skb, &p);
+	else if (parsed == PARSED_ICMP)
+		step = icmp_egress(skb, &p);
+	return finish_tc(&p, step, 0);
+}
+
+/* Run by the agent through BPF_PROG_TEST_RUN; answers in its context how many flows live on. */
+SEC("syscall")
+int weir_sweep(struct sweep *sweep)
+{
+	struct sweep now = { .now = bpf_ktime_get_ns() };
+
+	bpf_for_each_map_elem(&weir_flows4, sweep_flow4, &now, 0);
+	bpf_for_each_map_elem(&weir_flows6, sweep_flow6, &now, 0);
+	bpf_for_each_map_elem(&weir_snat, sweep_snat, &now, 0);
+	sweep->now = now.now;
+	sweep->kept = now.kept;
+	sweep->removed = now.removed;
+	return 0;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the programs know of the packet in hand, and what may become of it. No maps, no parsing here. */
+#ifndef WEIR_PACKET_H
+#define WEIR_PACKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "abi.h"
+
+#define must_use __attribute__((warn_unused_result))
+
+/* What a stage decided. Only the entry points turn it into an XDP or TC code. */
+enum step {
+	STEP_NEXT, /* nothing decided: the next stage looks */
+	STEP_FORWARD, /* the flow is known: translate as it says */
+	STEP_TUNNEL, /* the flow's backend is on another node and gets the packet as it is */
+	STEP_REFUSE, /* nobody serves here: say so to the sender */
+	STEP_TOO_BIG, /* tell the sender that p->mtu fits */
+	STEP_PASS, /* the node's stack takes it */
+	STEP_SENT, /* redirected: the program returns what the redirect helper asked for */
+	STEP_TRANSMIT, /* XDP: out of the device it came from */
+	STEP_DROP, /* made by drop() alone */
+};
+
+enum family {
+	FAMILY_NONE,
+	FAMILY_V4 = 4,
+	FAMILY_V6 = 6,
+};
+
+enum fragment {
+	FRAGMENT_NONE,
+	FRAGMENT_FIRST,
+	FRAGMENT_LATER, /* carries no ports */
+};
+
+struct packet {
+	struct flow6_key tuple; /* as it is on the wire now; IPv4 mapped */
+	__u64 now;
+	__u32 ifindex; /* device of this hook */
+	__u32 length; /* bytes from the network header on, by the header's own account */
+	__u16 l3; /* offsets from the start of the frame */
+	__u16 l4;
+	__u8 family; /* enum family */
+	__u8 fragment; /* enum fragment */
+	__u8 tcp_flags;
+	__u8 hop_limit;
+	__u8 reason; /* enum reason; 0: not worth counting */
+	__u8 hook; /* enum hook */
+	__u16 pad;
+	__u32 mtu; /* with STEP_TOO_BIG */
+};
+
+/* TCP flags, RFC 9293 section 3.1 */
+enum tcp_flag {
+	TCP_FIN = 1,
+	TCP_SYN = 2,
+	TCP_RST = 4,
+	TCP_ACK = 16,
+};
+
+static __always_inline must_use enum step drop(struct packet *p, enum reason reason)
+{
+	p->reason = reason;
+	return STEP_DROP;
+}
+
+static __always_inline bool ip_equal(const struct ip *a, const struct ip *b)
+{
+	const __u32 *x = (const __u32 *)a, *y = (const __u32 *)b;
+
+	return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3])) == 0;
+}
+
+static __always_inline __be32 ip_v4(const struct ip *a)
+{
+	return ((const __be32 *)a)[3];
+}
+
+static __always_inline void ip_set_v4(struct ip *a, __be32 address)
+{
+	__u32 *w = (__u32 *)a;
+
+	w[0] = 0;
+	w[1] = 0;
+	w[2] = bpf_htonl(0xffff);
+	w[3] = address;
+}
+
+static __always_inline bool is_tcp(const struct packet *p)
+{
+	return p->tuple.protocol == IPPROTO_TCP;
+}
+
+/* A sum of 16-bit words in network order, as bpf_csum_diff gives it, to 16 bits. */
+static __always_inline __u16 fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* data + offset, bounded in a way that the verifier sees and clang does not optimise away. mask is a power of two less one. */
+static __always_inline void *at_offset(void *data, __u32 offset, __u32 mask)
+{
+	asm volatile("" : "+r"(offset));
+	offset &= mask;
+	asm volatile("" : "+r"(offset));
+	return data + offset;
+}
+
+/* The tuple of a packet that answers this one. */
+static __always_inline void tuple_reverse(struct flow6_key *out, const struct flow6_key *in)
+{
+	out->source = in->destination;
+	out->destination = in->source;
+	out->source_port = in->destination_port;
+	out->destination_port = in->source_port;
+	out->protocol = in->protocol;
+	out->pad[0] = out->pad[1] = out->pad[2] = 0;
+}
+
+#endif

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Recording a new flow: its forward entry, and the entry by which replies find their way back. The forward entry is written
+ * last, so that a flow that is found is complete.
+ */
+#ifndef WEIR_RECORD_H
+#define WEIR_RECORD_H
+
+#include "flow.h"
+#include "route.h"
+#include "select.h"
+
+enum {
+	PORT_TRIES = 16,
+	FLOW_IDLE_COLLIDING = 60, /* s after which another flow may take over a client's port at a backend */
+};
+
+/* Where a client is, seen from this node. */
+enum origin {
+	ORIGIN_OUTSIDE,
+	ORIGIN_POD,
+};
+
+static __always_inline struct config *config_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&weir_config, &zero);
+}
+
+/* A source port of this node's range; the low bits of the address tried before are not reused in sequence (RFC 6056). */
+static __always_inline __be16 random_snat_port(const struct config *config)
+{
+	return bpf_htons(config->snat_first + scale(bpf_get_prandom_u32(), config->snat_count));
+}
+
+/* Fills flow->nat with the address this node uses towards its backend. False: no way there. */
+static __noinline bool snat_address(void *ctx, struct packet *p, struct flow *flow)
+{
+	struct bpf_fib_lookup fib;
+	struct uplink *uplink;
+	__u32 first = 0;
+
+	if (!route_usable(route_find(ctx, &fib, p->family, p->ifindex, &p->tuple.source, &flow->address)))
+		return false;
+	uplink = uplink_of(fib.ifindex);
+	if (!uplink && flow->flags & FLOW_LOCAL)
+		uplink = bpf_map_lookup_elem(&weir_uplinks, &first);
+	if (!uplink)
+		return false;
+	flow->nat = p->family == FAMILY_V4 ? uplink->address4 : uplink->address6;
+	return true;
+}
+
+/* Takes a free port of this node for the flow and records how its replies are translated back. */
+static __noinline enum step record_snat(struct packet *p, struct flow *flow)
+{
+	struct config *config = config_get();
+	struct flow back = {
+		.seen = p->now,
+		.backend = flow->backend,
+		.service = flow->service,
+		.address = p->tuple.destination,
+		.nat = p->tuple.source,
+		.port = p->tuple.destination_port,
+		.nat_port = p->tuple.source_port,
+		.kind = FLOW_SNAT_REPLY,
+		.state = flow->state,
+		.forwarding = flow->forwarding,
+		.flags = flow->flags,
+	};
+	struct flow6_key key = { .protocol = p->tuple.protocol };
+
+	if (!config)
+		return drop(p, REASON_INTERNAL);
+	key.source = flow->address;
+	key.source_port = flow->port;
+	key.destination = flow->nat;
+	for (int i = 0; i < PORT_TRIES; i++) {
+		key.destination_port = random_snat_port(config);
+		if (bpf_map_update_elem(&weir_snat, &key, &back, BPF_NOEXIST) == 0) {
+			flow->nat_port = key.destination_port;
+			return STEP_NEXT;
+		}
+	}
+	return drop(p, REASON_SNAT_FULL);
+}
+
+/* Another flow of this client, through another frontend, is using the same port at the same backend. */
+static __always_inline bool collides(const struct packet *p, const struct flow *other)
+{
+	if (!other || other->kind != FLOW_REPLY)
+		return false;
+	if (other->port == p->tuple.destination_port && ip_equal(&other->address, &p->tuple.destination))
+		return false;
+	return other->state != FLOW_CLOSING && p->now - other->seen < FLOW_IDLE_COLLIDING * SECOND;
+}
+
+/* Records how the backend's replies to this client get back the frontend's address. */
+static __noinline enum step record_reply(struct packet *p, struct flow *flow)
+{
+	struct flow back = {
+		.seen = p->now,
+		.backend = flow->backend,
+		.service = flow->service,
+		.address = p->tuple.destination,
+		.port = p->tuple.destination_port,
+		.nat_port = p->tuple.source_port,
+		.kind = FLOW_REPLY,
+		.state = flow->state,
+		.forwarding = flow->forwarding,
+		.flags = flow->flags,
+	};
+	struct flow6_key key = {
+		.source = flow->address,
+		.destination = p->tuple.source,
+		.source_port = flow->port,
+		.destination_port = p->tuple.source_port,
+		.protocol = p->tuple.protocol,
+	};
+
+	for (int i = 0; i < PORT_TRIES; i++) {
+		if (!collides(p, flow_find(p->family, &key))) {
+			flow->nat_port = key.destination_port;
+			back.flags = flow->flags;
+			if (flow_record(p->family, &key, &back))
+				return drop(p, REASON_FLOW_FULL);
+			return STEP_NEXT;
+		}
+		flow->flags |= FLOW_PORT;
+		key.destination_port = bpf_htons(1024 + scale(bpf_get_prandom_u32(), 64512));
+	}
+	return drop(p, REASON_FLOW_FULL);
+}
+
+/* Both directions can be redirected between devices that carry our programs: then the stack need not see the flow. */
+static __noinline bool flow_is_fast(void *ctx, struct packet *p, struct flow *flow)
+{
+	struct bpf_fib_lookup fib;
+	__u32 ifindex;
+
+	if (!route_usable(route_find(ctx, &fib, p->family, p->ifindex, &p->tuple.source, &flow->address)))
+		return false;
+	ifindex = fib.ifindex;
+	if (!bpf_map_lookup_elem(&weir_devices, &ifindex))
+		return false;
+	if (!route_usable(route_find(ctx, &fib, p->family, ifindex, &flow->address, &p->tuple.source)))
+		return false;
+	ifindex = fib.ifindex;
+	return bpf_map_lookup_elem(&weir_devices, &ifindex) != NULL;
+}
+
+/* Above the agent's rate of new flows on this core. */
+static __always_inline bool flooded(const struct packet *p)
+{
+	struct config *config = config_get();
+	__u32 zero = 0;
+	struct rate *rate = bpf_map_lookup_elem(&weir_rate, &zero);
+
+	if (!config || !rate || !config->flood_rate)
+		return false;
+	if (p->now - rate->since >= SECOND) {
+		rate->since = p->now;
+		rate->flows = 0;
+	}
+	return ++rate->flows > config->flood_rate;
+}
+
+/* Records the flow towards the backend that is filled in. The kind of translation follows from where client and backend are. */
+static __always_inline must_use enum step record_flow(void *ctx, struct packet *p, struct flow *flow, enum origin origin,
+						      __u8 backend_flags)
+{
+	enum step step = STEP_NEXT;
+	bool hairpin = ip_equal(&flow->address, &p->tuple.source);
+
+	if (backend_flags & BACKEND_LOCAL)
+		flow->flags |= FLOW_LOCAL;
+	if (origin == ORIGIN_POD || flow->flags & FLOW_LOCAL) {
+		if (hairpin) {
+			flow->flags |= FLOW_SNAT;
+		} else if (!(backend_flags & BACKEND_HOST) && flow_is_fast(ctx, p, flow)) {
+			flow->flags |= FLOW_FAST;
+		}
+	} else if (flow->forwarding == FORWARDING_NAT) {
+		flow->flags |= FLOW_SNAT;
+	}
+	if (flow->flags & FLOW_SNAT)
+		step = snat_address(ctx, p, flow) ? record_snat(p, flow) : drop(p, REASON_NO_ROUTE);
+	else if (origin == ORIGIN_POD || flow->flags & FLOW_LOCAL)
+		step = record_reply(p, flow);
+	if (step != STEP_NEXT)
+		return step;
+	if (flow_record(p->family, &p->tuple, flow))
+		return drop(p, REASON_FLOW_FULL);
+	return STEP_NEXT;
+}
+
+/* Fills in a new flow towards a backend. */
+static __always_inline void flow_towards(const struct packet *p, struct flow *flow, __u32 service, __u32 id,
+					 const struct backend *backend)
+{
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->seen = p->now;
+	flow->backend = id;
+	flow->service = service;
+	flow->address = backend->address;
+	flow->port = backend->port;
+	flow->kind = FLOW_FORWARD;
+	flow->state = flow_first_state(p);
+}
+
+/* A flow that is known to nobody: choose its backend and record it. */
+static __noinline enum step flow_begin(void *ctx, struct packet *p, struct frontend *frontend, struct flow *flow,
+				       enum origin origin)
+{
+	__u32 id = select_backend(p, frontend->scheduler, origin == ORIGIN_POD ? &frontend->inside : &frontend->outside);
+	struct backend *backend = bpf_map_lookup_elem(&weir_backends, &id);
+
+	if (!backend)
+		return drop(p, REASON_INTERNAL);
+	flow_towards(p, flow, frontend->service, id, backend);
+	flow->forwarding = origin == ORIGIN_POD ? FORWARDING_NAT : frontend->forwarding;
+	if (flow->forwarding == FORWARDING_DSR && frontend->scheduler == SCHEDULER_MAGLEV && !(backend->flags & BACKEND_LOCAL) &&
+	    flooded(p)) {
+		p->reason = REASON_UNRECORDED;
+		return STEP_NEXT;
+	}
+	return record_flow(ctx, p, flow, origin, backend->flags);
+}
+
+/* The same for a flow whose backend, on this node, another node has chosen. */
+static __noinline enum step flow_begin_at(void *ctx, struct packet *p, struct frontend *frontend, __u32 id, struct flow *flow)
+{
+	struct backend *backend = bpf_map_lookup_elem(&weir_backends, &id);
+
+	if (!backend)
+		return drop(p, REASON_INTERNAL);
+	flow_towards(p, flow, frontend->service, id, backend);
+	flow->forwarding = FORWARDING_DSR;
+	return record_flow(ctx, p, flow, ORIGIN_OUTSIDE, backend->flags | BACKEND_LOCAL);
+}
+
+#endif

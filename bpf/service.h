@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Services at TC, the same for every device: from a frontend to a backend at ingress, and the reversal at egress of the device
+ * that faces the client (ingress only for flows whose source this node has translated). docs/architecture.md draws both.
+ */
+#ifndef WEIR_SERVICE_H
+#define WEIR_SERVICE_H
+
+#include "answer.h"
+#include "keepalive.h"
+#include "tunnel.h"
+
+/* Finds the way of the packet that to describes, rewrites and sends it. The packet is untouched unless it is sent. */
+static __noinline enum step send_translated(struct __sk_buff *skb, struct packet *p, struct flow6_key *to, enum reason reason,
+					    long *action)
+{
+	struct bpf_fib_lookup fib;
+	enum step step;
+	long route;
+
+	if (p->hop_limit <= 1)
+		return STEP_PASS;
+	route = route_find(skb, &fib, p->family, p->ifindex, &to->source, &to->destination);
+	if (route == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+		p->mtu = fib.mtu_result;
+		return STEP_TOO_BIG;
+	}
+	if (!route_usable(route))
+		return drop(p, REASON_NO_ROUTE);
+	step = rewrite(skb, p, to);
+	if (step != STEP_NEXT)
+		return step;
+	if (decrement_hop_limit(skb, p))
+		return drop(p, REASON_INTERNAL);
+	p->reason = reason;
+	return send_by(&fib, action);
+}
+
+/* The packet of a known flow, on its way from the client. */
+static __noinline enum step forward(struct __sk_buff *skb, struct packet *p, struct flow *flow, long *action)
+{
+	struct flow6_key to = {
+		.source = p->tuple.source,
+		.destination = flow->address,
+		.source_port = p->tuple.source_port,
+		.destination_port = flow->port,
+		.protocol = p->tuple.protocol,
+	};
+	enum step step;
+
+	if (flow->forwarding == FORWARDING_DSR && !(flow->flags & FLOW_LOCAL))
+		return STEP_TUNNEL;
+	if (flow->flags & FLOW_SNAT) {
+		to.source = flow->nat;
+		to.source_port = flow->nat_port;
+	} else if (flow->flags & FLOW_PORT) {
+		to.source_port = flow->nat_port;
+	}
+	if (flow->flags & (FLOW_SNAT | FLOW_FAST))
+		return send_translated(skb, p, &to, REASON_FORWARDED_NAT, action);
+	step = rewrite(skb, p, &to);
+	if (step != STEP_NEXT)
+		return step;
+	p->reason = REASON_FORWARDED_NAT;
+	return STEP_PASS;
+}
+
+/* Is this known flow one that the packet goes on with? Its entry is renewed on the way. */
+static __always_inline bool flow_continues(struct packet *p, struct flow *flow)
+{
+	if (!flow || flow->kind != FLOW_FORWARD || flow_restarts(p, flow))
+		return false;
+	if (flow_touch(p, flow))
+		keep_reply(p, flow);
+	return true;
+}
+
+static __always_inline struct frontend *frontend_find(const struct packet *p)
+{
+	struct frontend_key key = {
+		.address = p->tuple.destination,
+		.port = p->tuple.destination_port,
+		.protocol = p->tuple.protocol,
+	};
+
+	return bpf_map_lookup_elem(&weir_frontends, &key);
+}
+
+/* A packet to one of our frontends: STEP_FORWARD with its flow. STEP_NEXT where it is to none. */
+static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p, enum origin origin, struct flow *flow)
+{
+	struct frontend *frontend = frontend_find(p);
+	struct flow *known;
+	enum step step;
+
+	if (!frontend)
+		return STEP_NEXT;
+	known = flow_find(p->family, &p->tuple);
+	if (flow_continues(p, known)) {
+		*flow = *known;
+		return STEP_FORWARD;
+	}
+	if (!(origin == ORIGIN_POD ? frontend->inside.size : frontend->outside.size))
+		return frontend->exists ? drop(p, REASON_NO_LOCAL_ENDPOINT) : STEP_REFUSE;
+	step = flow_begin(skb, p, frontend, flow, origin);
+	return step == STEP_NEXT ? STEP_FORWARD : step;
+}
+
+/* A packet that came through a tunnel: it goes to the endpoint that the other node chose, if that backs the frontend. */
+static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p, struct ip *endpoint, struct flow *flow)
+{
+	struct frontend *frontend = frontend_find(p);
+	struct local_key key = { .address = *endpoint };
+	struct local_backend *local;
+	struct flow *known;
+	enum step step;
+
+	if (!frontend || frontend->forwarding != FORWARDING_DSR)
+		return drop(p, REASON_DSR_FRONTEND);
+	key.service = frontend->service;
+	local = bpf_map_lookup_elem(&weir_local, &key);
+	if (!local)
+		return drop(p, REASON_DSR_FRONTEND);
+	known = flow_find(p->family, &p->tuple);
+	if (known && ip_equal(&known->address, endpoint) && known->flags & FLOW_LOCAL && flow_continues(p, known)) {
+		*flow = *known;
+		return STEP_FORWARD;
+	}
+	step = flow_begin_at(skb, p, frontend, local->backend, flow);
+	return step == STEP_NEXT ? STEP_FORWARD : step;
+}
+
+/* A reply to a port of this node that stands for a client. */
+static __noinline enum step from_snat(struct __sk_buff *skb, struct packet *p, long *action)
+{
+	struct config *config = config_get();
+	__u16 port = bpf_ntohs(p->tuple.destination_port);
+	struct flow6_key to = { .protocol = p->tuple.protocol };
+	struct flow *back;
+
+	if (!config || (__u16)(port - config->snat_first) >= config->snat_count)
+		return STEP_NEXT;
+	back = bpf_map_lookup_elem(&weir_snat, &p->tuple);
+	if (!back)
+		return STEP_NEXT;
+	to.source = back->address;
+	to.source_port = back->port;
+	to.destination = back->nat;
+	to.destination_port = back->nat_port;
+	if (flow_touch(p, back))
+		keep_forward(p, back);
+	return send_translated(skb, p, &to, REASON_REPLY, action);
+}
+
+/* A reply, at ingress, of a flow that is redirected both ways: on to the client's device, where it gets its frontend back. */
+static __noinline enum step reply_shortcut(struct __sk_buff *skb, struct packet *p, long *action)
+{
+	struct flow *back = flow_find(p->family, &p->tuple);
+	struct bpf_fib_lookup fib;
+
+	if (!back || back->kind != FLOW_REPLY || !(back->flags & FLOW_FAST) || p->hop_limit <= 1)
+		return STEP_NEXT;
+	if (!route_usable(route_find(skb, &fib, p->family, p->ifindex, &p->tuple.source, &p->tuple.destination)))
+		return STEP_NEXT;
+	if (decrement_hop_limit(skb, p))
+		return drop(p, REASON_INTERNAL);
+	return send_by(&fib, action);
+}
+
+/* Everything about services that happens where a packet enters the node. */
+static __always_inline must_use enum step service_ingress(struct __sk_buff *skb, struct packet *p, enum origin origin,
+							  struct flow *flow, long *action)
+{
+	enum step step = to_frontend(skb, p, origin, flow);
+
+	if (step == STEP_NEXT)
+		step = from_snat(skb, p, action);
+	if (step == STEP_NEXT)
+		step = reply_shortcut(skb, p, action);
+	return step;
+}
+
+/* Carries out what the stages decided. */
+static __always_inline must_use enum step carry_out(struct __sk_buff *skb, struct packet *p, enum step step, struct flow *flow,
+						    long *action)
+{
+	if (step == STEP_FORWARD)
+		step = forward(skb, p, flow, action);
+	if (step == STEP_TUNNEL)
+		step = send_tunnelled(skb, p, flow, action);
+	if (step == STEP_REFUSE)
+		step = refuse(skb, p, action);
+	if (step == STEP_TOO_BIG)
+		step = answer_too_big(skb, p, action);
+	return step;
+}
+
+/* Lowers the segment size that a DSR backend offers, so that the client's packets fit into the tunnel (RFC 9293 section 3.7.1). */
+static __noinline enum step clamp_segment_size(struct __sk_buff *skb, struct packet *p)
+{
+	struct uplink *uplink = uplink_of(p->ifindex);
+	__u8 options[40] = {}; /* RFC 9293: at most 40 bytes of options */
+	__u8 offset = 0;
+	__u32 at = 0, length, limit;
+
+	if (!uplink || bpf_skb_load_bytes(skb, p->l4 + 12, &offset, 1))
+		return STEP_NEXT;
+	length = (offset >> 4) * 4 - sizeof(struct tcphdr);
+	if (length < 4 || length > sizeof(options) || bpf_skb_load_bytes(skb, p->l4 + sizeof(struct tcphdr), options, length))
+		return STEP_NEXT;
+	limit = uplink->mtu - 2 * tunnel_overhead(p->family) - sizeof(struct tcphdr);
+	for (int i = 0; i < 40 && at < sizeof(options) - 4; i++) {
+		__u8 kind = options[at], size = options[at + 1];
+
+		if (kind == 2 && size == 4) {
+			__be16 offered = (__be16)(options[at + 3] << 8 | options[at + 2]), fits = bpf_htons(limit);
+			__u32 where = p->l4 + sizeof(struct tcphdr) + at + 2;
+
+			if (bpf_ntohs(offered) <= limit)
+				return STEP_NEXT;
+			/* options are 2-byte aligned or not; a sum over an odd position is the byte-swapped one */
+			if (bpf_l4_csum_replace(skb, checksum_offset(p),
+						at & 1 ? bpf_htons(bpf_ntohs(offered) << 8 | bpf_ntohs(offered) >> 8) : offered,
+						at & 1 ? bpf_htons(limit << 8 | limit >> 8) : fits, sizeof(fits)) ||
+			    bpf_skb_store_bytes(skb, where, &fits, sizeof(fits), 0))
+				return drop(p, REASON_INTERNAL);
+			return STEP_NEXT;
+		}
+		if (kind == 0)
+			return STEP_NEXT;
+		at += kind == 1 || size < 2 ? 1 : size;
+	}
+	return STEP_NEXT;
+}
+
+/* Where a packet leaves towards a client: a backend's reply becomes the frontend's. */
+static __noinline enum step service_egress(struct __sk_buff *skb, struct packet *p)
+{
+	struct flow *back = flow_find(p->family, &p->tuple);
+	struct flow6_key to = {
+		.destination = p->tuple.destination,
+		.destination_port = p->tuple.destination_port,
+		.protocol = p->tuple.protocol,
+	};
+	enum step step;
+
+	if (!back || back->kind != FLOW_REPLY)
+		return STEP_PASS;
+	to.source = back->address;
+	to.source_port = back->port;
+	if (back->flags & FLOW_PORT)
+		to.destination_port = back->nat_port;
+	if (flow_touch(p, back))
+		keep_forward(p, back);
+	if (back->forwarding == FORWARDING_DSR && is_tcp(p) && p->tcp_flags & TCP_SYN) {
+		step = clamp_segment_size(skb, p);
+		if (step != STEP_NEXT)
+			return step;
+	}
+	step = rewrite(skb, p, &to);
+	if (step != STEP_NEXT)
+		return step;
+	p->reason = REASON_REPLY;
+	return STEP_PASS;
+}
+
+#endif

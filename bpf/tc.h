@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Acting on an skb: rewriting addresses and ports, sending it on by the kernel's routes. Decides nothing about services. */
+#ifndef WEIR_TC_H
+#define WEIR_TC_H
+
+#include "parse.h"
+#include "route.h"
+
+#ifndef BPF_F_IPV6
+#define BPF_F_IPV6 (1ULL << 7) /* Linux 6.16: the skb's whole-packet sum of IPv6 needs the difference as well */
+#endif
+
+enum {
+	LINEAR_BYTES = 128, /* enough for Ethernet, both IP headers of a tunnel, and TCP */
+};
+
+static __always_inline void *skb_data(const struct __sk_buff *skb)
+{
+	return (void *)(long)skb->data;
+}
+
+static __always_inline void *skb_end(const struct __sk_buff *skb)
+{
+	return (void *)(long)skb->data_end;
+}
+
+/* Where the transport checksum is, 0: the protocol's does not cover what we change. */
+static __always_inline __u32 checksum_offset(const struct packet *p)
+{
+	if (p->tuple.protocol == IPPROTO_TCP)
+		return p->l4 + offsetof(struct tcphdr, check);
+	if (p->tuple.protocol == IPPROTO_UDP)
+		return p->l4 + offsetof(struct udphdr, check);
+	return 0;
+}
+
+/* Applies a difference of the pseudo header (IPv6) or of the rest to a transport checksum, a UDP checksum of zero staying so. */
+static __always_inline long checksum_adjust(struct __sk_buff *skb, const struct packet *p, __u32 at, __s64 difference,
+					    __u64 flags)
+{
+	if (p->tuple.protocol == IPPROTO_UDP)
+		flags |= BPF_F_MARK_MANGLED_0;
+	if (flags & BPF_F_PSEUDO_HDR && p->family == FAMILY_V6 &&
+	    bpf_l4_csum_replace(skb, at, 0, difference, flags | BPF_F_IPV6) == 0)
+		return 0;
+	return bpf_l4_csum_replace(skb, at, 0, difference, flags);
+}
+
+/* Replaces both addresses. Source and destination stand side by side in both families' headers. */
+static __always_inline long rewrite_addresses(struct __sk_buff *skb, struct packet *p, const struct flow6_key *to, __u32 check)
+{
+	if (p->family == FAMILY_V4) {
+		__be32 old[2] = { ip_v4(&p->tuple.source), ip_v4(&p->tuple.destination) };
+		__be32 new[2] = { ip_v4(&to->source), ip_v4(&to->destination) };
+		__s64 difference = bpf_csum_diff(old, sizeof(old), new, sizeof(new), 0);
+
+		if (check && checksum_adjust(skb, p, check, difference, BPF_F_PSEUDO_HDR))
+			return -1;
+		if (bpf_l3_csum_replace(skb, p->l3 + offsetof(struct iphdr, check), 0, difference, 0))
+			return -1;
+		return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct iphdr, saddr), new, sizeof(new), 0);
+	}
+	if (check) {
+		__s64 difference = bpf_csum_diff((__be32 *)&p->tuple.source, 2 * sizeof(struct ip), (__be32 *)&to->source,
+						 2 * sizeof(struct ip), 0);
+
+		if (checksum_adjust(skb, p, check, difference, BPF_F_PSEUDO_HDR))
+			return -1;
+	}
+	return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct ipv6hdr, saddr), &to->source, 2 * sizeof(struct ip), 0);
+}
+
+/* Makes the packet carry the addresses and ports of to. Checksums follow, whether the device or the sender completes them. */
+static __noinline enum step rewrite(struct __sk_buff *skb, struct packet *p, struct flow6_key *to)
+{
+	__u32 check = checksum_offset(p);
+	__be32 old = (__u32)p->tuple.destination_port << 16 | p->tuple.source_port;
+	__be32 new = (__u32)to->destination_port << 16 | to->source_port;
+
+	if (rewrite_addresses(skb, p, to, check))
+		return drop(p, REASON_INTERNAL);
+	if (old != new) {
+		if (check && checksum_adjust(skb, p, check, bpf_csum_diff(&old, sizeof(old), &new, sizeof(new), 0), 0))
+			return drop(p, REASON_INTERNAL);
+		if (bpf_skb_store_bytes(skb, p->l4, &new, sizeof(new), 0))
+			return drop(p, REASON_INTERNAL);
+	}
+	__builtin_memcpy(&p->tuple, to, sizeof(*to));
+	return STEP_NEXT;
+}
+
+/* One hop less to live, as any router does (RFC 1812 section 5.3.1). The caller has seen that it is more than 1. */
+static __always_inline long decrement_hop_limit(struct __sk_buff *skb, const struct packet *p)
+{
+	__u8 limit = p->hop_limit - 1;
+
+	if (p->family == FAMILY_V6)
+		return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct ipv6hdr, hop_limit), &limit, sizeof(limit), 0);
+	/* the limit is the first byte of its 16-bit word */
+	if (bpf_l3_csum_replace(skb, p->l3 + offsetof(struct iphdr, check), bpf_htons((__u16)p->hop_limit << 8),
+				bpf_htons((__u16)limit << 8), 2))
+		return -1;
+	return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct iphdr, ttl), &limit, sizeof(limit), 0);
+}
+
+/* Hands the packet to the device of a route that was found; the kernel resolves the neighbour. */
+static __always_inline must_use enum step send_by(const struct bpf_fib_lookup *fib, long *action)
+{
+	struct bpf_redir_neigh next = { .nh_family = fib->family };
+
+	__builtin_memcpy(next.ipv6_nh, fib->ipv6_dst, sizeof(next.ipv6_nh));
+	*action = bpf_redirect_neigh(fib->ifindex, &next, sizeof(next), 0);
+	return STEP_SENT;
+}
+
+#endif

@@ -1,0 +1,91 @@
+/** v1 Service -> model. */
+import { keepEntries, readChoice, readIps, readPort, readText, routable, type Field } from './objects-field.js';
+import { readCreated, type Identity, type Reading } from './objects-meta.js';
+import { PROTOCOLS, type Ip } from './net.js';
+import type { ServicePort } from './model.js';
+
+const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
+const TRAFFIC_POLICIES = ['Cluster', 'Local'] as const;
+/** Annotations and labels that some part of Weir reads. */
+const KEPT = ['weir.io/', 'kube-router.io/', 'service.kubernetes.io/'];
+export const HEADLESS_LABEL = 'service.kubernetes.io/headless';
+
+/** Reads a Service; headless and ExternalName services are none of a proxy's business. */
+export function readService(root: Field, id: Identity): Reading {
+  const metadata = root.at('metadata');
+  const spec = root.at('spec').object();
+  const labels = keepEntries(metadata.at('labels'), KEPT);
+  if (HEADLESS_LABEL in labels) return { ignored: `label ${HEADLESS_LABEL}` };
+  if (readChoice(spec.at('type'), TYPES, 'ClusterIP') === 'ExternalName') return { ignored: 'type ExternalName' };
+  if (spec.at('clusterIP').value === 'None' || spec.at('clusterIPs').items()[0]?.value === 'None') return { ignored: 'headless' };
+  const clusterIps = readClusterIps(spec);
+  const externalIps = readIps(spec.at('externalIPs').items(), routable);
+  const loadBalancerIps = readIngress(root.at('status').object().at('loadBalancer').object());
+  const ports = readPorts(spec);
+  const reachable = clusterIps.length + externalIps.length + loadBalancerIps.length > 0 || ports.some((port) => port.nodePort > 0);
+  if (!reachable && root.faults.length === 0) return { ignored: 'no address and no node port' };
+  return {
+    resource: {
+      kind: 'Service',
+      ...id,
+      created: readCreated(metadata),
+      uid: readText(metadata.at('uid')),
+      labels,
+      annotations: keepEntries(metadata.at('annotations'), KEPT),
+      clusterIps,
+      externalIps,
+      loadBalancerIps,
+      ports,
+      internalTrafficPolicy: readChoice(spec.at('internalTrafficPolicy'), TRAFFIC_POLICIES, 'Cluster'),
+      externalTrafficPolicy: readChoice(spec.at('externalTrafficPolicy'), TRAFFIC_POLICIES, 'Cluster'),
+    },
+  };
+}
+
+/** clusterIPs, or the older clusterIP alone; '' means none is allocated. */
+function readClusterIps(spec: Field): readonly Ip[] {
+  const list = spec.at('clusterIPs').items();
+  const fields = list.length > 0 ? list : [spec.at('clusterIP')];
+  return readIps(fields.filter((field) => !field.absent && field.value !== ''));
+}
+
+/** Addresses that the load balancer delivers unchanged (ipMode VIP, the default); host names are for DNS. */
+function readIngress(loadBalancer: Field): readonly Ip[] {
+  const fields: Field[] = [];
+  for (const ingress of loadBalancer.at('ingress').items()) {
+    const ip = ingress.object().at('ip');
+    if (!ip.absent && ip.value !== '' && readChoice(ingress.at('ipMode'), ['VIP', 'Proxy'], 'VIP') === 'VIP') fields.push(ip);
+  }
+  return readIps(fields);
+}
+
+function readPorts(spec: Field): readonly ServicePort[] {
+  const list = spec.at('ports');
+  const fields = list.items();
+  if (fields.length === 0) list.expected('a list of at least one port');
+  const names = new Set<string>();
+  const taken = new Set<string>();
+  return fields.map((field) => {
+    const port = readServicePort(field.object(), spec.at('type').value);
+    const own = `${port.port}/${port.protocol}`;
+    if (fields.length > 1 && port.name === '') field.at('name').fault('must be set, because the service has several ports');
+    else if (names.has(port.name)) field.at('name').expected('unique in its service');
+    if (taken.has(own)) field.fault(`repeats port ${own}: keep one of the two`);
+    names.add(port.name);
+    taken.add(own);
+    return port;
+  });
+}
+
+function readServicePort(field: Field, type: unknown): ServicePort {
+  const nodePort = field.at('nodePort');
+  const allocated = !nodePort.absent && nodePort.value !== 0;
+  if (allocated && type === 'ClusterIP') nodePort.expected('absent when spec.type is ClusterIP');
+  return {
+    name: readText(field.at('name')),
+    protocol: readChoice(field.at('protocol'), PROTOCOLS, 'TCP'),
+    port: readPort(field.at('port')),
+    nodePort: allocated ? readPort(nodePort) : 0,
+  };
+}
+

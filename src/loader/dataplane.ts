@@ -1,0 +1,145 @@
+/** The BPF dataplane as the agent sees it: checked, loaded, pinned; its programs go onto devices and survive the agent. */
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { WeirError } from '../errors.js';
+import { missingCapabilities } from './capabilities.js';
+import type { Device } from './devices.js';
+import { mapInfo, type MapShape, withPinned } from './kernel-map.js';
+import type { Fd } from './libbpf.js';
+import { BpfObject, type ObjectMap, XDP_HAS_FRAGS } from './object.js';
+import { ensureRoot } from './pins.js';
+import { testRunAsync } from './program.js';
+import { attachTc, type Direction } from './tc.js';
+import { attachXdp, xdpAttachments, type XdpOutcome, type XdpRequest } from './xdp.js';
+
+export const XDP_PROGRAM = 'weir_xdp';
+export const SWEEP_PROGRAM = 'weir_sweep';
+export const TC_PROGRAMS = ['weir_up_in', 'weir_up_out', 'weir_pod_in', 'weir_pod_out'] as const;
+export type TcProgram = (typeof TC_PROGRAMS)[number];
+
+/** The oldest kernel with everything the programs call. */
+const OLDEST_KERNEL = [6, 1] as const;
+
+export interface DataplaneOptions {
+  /** The linked object, bpf/build/weir.bpf.o. */
+  readonly objectPath: string;
+  /** Directory of the pins; created if its bpf file system is mounted. */
+  readonly bpfRoot: string;
+  /** Sizes of the flow tables, where they are made anew; default: as the object says. */
+  readonly flowEntries?: { readonly v4: number; readonly v6: number };
+  /** How the XDP program is loaded: `frags` for devices with an MTU above 3,500 bytes. Default: plain. */
+  readonly xdp?: 'plain' | 'frags' | 'none';
+}
+
+/**
+ * Loads the object. Maps that are pinned below the root are taken over with what they hold, the others are made and pinned.
+ * Throws WEIR_BPFFS, WEIR_CAPABILITY, WEIR_KERNEL_TOO_OLD, WEIR_OBJECT, WEIR_LAYOUT (a pinned map that differs: nothing was
+ * changed), VerifierError, KernelError. Maps made by a load that fails are unpinned again.
+ */
+export function openDataplane(options: DataplaneOptions): Dataplane {
+  checkKernel();
+  const missing = missingCapabilities();
+  if (missing.length > 0) {
+    throw new WeirError('WEIR_CAPABILITY', `load the BPF programs: missing ${missing.join(', ')}`, {
+      details: { missing },
+    });
+  }
+  ensureRoot(options.bpfRoot);
+  const object = new BpfObject(options.objectPath);
+  try {
+    const maps = [...object.maps().values()].filter((map) => !map.name.includes('.'));
+    sizeFlows(object, options);
+    for (const map of maps) usePin(map, join(options.bpfRoot, map.name));
+    prepareXdp(object, options.xdp ?? 'plain');
+    object.load();
+    xdpAttachments(options.bpfRoot); // unpins the links of devices that vanished while no agent ran
+    return new Dataplane(object, options.bpfRoot);
+  } catch (error) {
+    object[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Owns the loaded programs. Disposing of it closes them; what is attached or pinned stays in force. */
+export class Dataplane implements Disposable {
+  readonly root: string;
+  private readonly object: BpfObject;
+  private readonly programs: ReadonlyMap<string, Fd>;
+
+  constructor(object: BpfObject, root: string) {
+    this.object = object;
+    this.root = root;
+    const loaded = [XDP_PROGRAM, SWEEP_PROGRAM, ...TC_PROGRAMS].flatMap((name): [string, Fd][] => {
+      const fd = object.programs().get(name)?.tryFd();
+      return fd === undefined ? [] : [[name, fd]];
+    });
+    this.programs = new Map(loaded);
+  }
+
+  /** Descriptor of a program, for running it on a packet. It closes with the dataplane. */
+  program(name: TcProgram | typeof XDP_PROGRAM | typeof SWEEP_PROGRAM): Fd {
+    const fd = this.programs.get(name);
+    if (fd === undefined) throw new WeirError('WEIR_OBJECT', `use program ${name}: it is not loaded`);
+    return fd;
+  }
+
+  /** See attachXdp in xdp.ts. */
+  attachXdp(device: Device, request: XdpRequest): XdpOutcome {
+    return attachXdp(this.root, device, this.program(XDP_PROGRAM), request);
+  }
+
+  /** See attachTc in tc.ts. */
+  attachTc(device: Device, direction: Direction, program: TcProgram): void {
+    attachTc(device, direction, this.program(program));
+  }
+
+  /** Runs the sweep of the flow tables once, on another thread; resolves to what it returned. */
+  async sweep(): Promise<number> {
+    return (await testRunAsync(this.program(SWEEP_PROGRAM))).verdict;
+  }
+
+  [Symbol.dispose](): void {
+    this.object[Symbol.dispose]();
+  }
+}
+
+/** Throws WEIR_KERNEL_TOO_OLD. */
+export function checkKernel(version: string = release()): void {
+  const [major = 0, minor = 0] = version.split('.').map((part) => parseInt(part, 10));
+  const [oldestMajor, oldestMinor] = OLDEST_KERNEL;
+  if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
+  throw new WeirError(
+    'WEIR_KERNEL_TOO_OLD',
+    `start on Linux ${version}: Weir needs ${OLDEST_KERNEL.join('.')} or newer`,
+  );
+}
+
+function sizeFlows(object: BpfObject, { flowEntries }: DataplaneOptions): void {
+  if (!flowEntries) return;
+  object.maps().get('weir_flows4')?.setMaxEntries(flowEntries.v4);
+  object.maps().get('weir_flows6')?.setMaxEntries(flowEntries.v6);
+}
+
+function prepareXdp(object: BpfObject, mode: 'plain' | 'frags' | 'none'): void {
+  const program = object.programs().get(XDP_PROGRAM);
+  if (mode === 'none') program?.skip();
+  if (mode === 'frags') program?.addFlags(XDP_HAS_FRAGS);
+}
+
+/** libbpf would only answer EINVAL for a pinned map of another shape: compare here, and say what differs. */
+function usePin(map: ObjectMap, path: string): void {
+  const pinned = withPinned(path, mapInfo);
+  if (pinned) refuseDifferent(map.name, pinned, map.shape());
+  map.setPinPath(path);
+}
+
+function refuseDifferent(name: string, pinned: MapShape, wanted: MapShape): void {
+  for (const field of ['type', 'keySize', 'valueSize', 'maxEntries', 'flags'] as const) {
+    if (pinned[field] === wanted[field]) continue;
+    throw new WeirError(
+      'WEIR_LAYOUT',
+      `reuse map ${name}: ${field} is ${pinned[field]} where it is pinned and ${wanted[field]} in this version`,
+      { details: { map: name, field, pinned: pinned[field], wanted: wanted[field] } },
+    );
+  }
+}

@@ -1,0 +1,149 @@
+/** A folder of manifests as a source: read at the start, followed while running. */
+import { watch, type FSWatcher } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { WeirError } from '../errors.js';
+import { type Change, type Source } from '../core/model.js';
+import type { SourceProblem, WatchEvents } from './events.js';
+import { mergeFiles } from './manifest-file.js';
+import { ManifestFolder, type FolderState } from './manifest-folder.js';
+import { ProblemLog } from './problem-log.js';
+import { ResourceStore } from './store.js';
+
+export interface ManifestOptions {
+  readonly directory: string;
+  /** Quiet time after the last file event before the folder is read. */
+  readonly debounceMs?: number;
+  /** How often the folder is looked at without any event: network file systems and linked files send none. */
+  readonly rescanMs?: number;
+  /** How long a file written in place must be quiet before objects that are missing from it count as removed. */
+  readonly settleMs?: number;
+}
+
+/** The Services, EndpointSlices and Nodes of every .yaml, .yml and .json file in a folder. */
+export function manifestSource(options: ManifestOptions): Source & { start(events: WatchEvents): Promise<void> } {
+  return new ManifestSource(options);
+}
+
+/** Under a stream of events the folder is read at least this often. */
+const PATIENCE_MS = 250;
+
+class ManifestSource implements Source {
+  readonly #options: Required<ManifestOptions>;
+  readonly #folder: ManifestFolder;
+  readonly #store = new ResourceStore();
+  #events: WatchEvents | undefined;
+  #log: ProblemLog | undefined;
+  #watcher: FSWatcher | undefined;
+  #watched = '';
+  #timer: NodeJS.Timeout | undefined;
+  #dueBy = Infinity;
+  #scan: Promise<void> = Promise.resolve();
+  #notes = new Set<string>();
+
+  constructor(options: ManifestOptions) {
+    this.#options = { debounceMs: 25, rescanMs: 2000, settleMs: 200, ...options };
+    this.#folder = new ManifestFolder(options.directory, this.#options.settleMs);
+  }
+
+  async start(events: WatchEvents): Promise<void> {
+    const { directory } = this.#options;
+    try {
+      if (!(await stat(directory)).isDirectory()) throw new Error('not a directory');
+      this.#events = events;
+      this.#log = new ProblemLog(events);
+      await this.#follow();
+      this.#deliver(await this.#folder.refresh(), true);
+    } catch (error) {
+      this.#close();
+      throw new WeirError('WEIR_MANIFEST', `read manifests folder ${directory}: ${reasonOf(error)}`, { cause: error });
+    }
+    events.synced();
+    this.#schedule(this.#options.rescanMs);
+  }
+
+  async stop(): Promise<void> {
+    this.#close();
+    await this.#scan;
+  }
+
+  #close(): void {
+    this.#events = undefined;
+    clearTimeout(this.#timer);
+    this.#watcher?.close();
+    this.#watcher = undefined;
+  }
+
+  /** Watches the directory that is now at the path; it may have been replaced since. */
+  async #follow(): Promise<void> {
+    const { directory, debounceMs } = this.#options;
+    const found = await stat(directory, { bigint: true });
+    const identity = `${found.dev}:${found.ino}`;
+    if (identity === this.#watched) return;
+    this.#watcher?.close();
+    this.#watched = identity;
+    try {
+      this.#watcher = watch(directory, { persistent: false }, () => this.#hurry(debounceMs));
+      this.#watcher.on('error', () => (this.#watched = ''));
+    } catch (error) {
+      const seconds = this.#options.rescanMs / 1000;
+      this.#events?.info?.(`${directory}: no file events (${reasonOf(error)}); it is read every ${seconds} s instead`);
+    }
+  }
+
+  /** An event: read soon, but let a burst of events (one save is several) pass first. */
+  #hurry(delay: number): void {
+    const now = Date.now();
+    if (this.#dueBy === Infinity) this.#dueBy = now + PATIENCE_MS;
+    this.#schedule(Math.min(delay, Math.max(0, this.#dueBy - now)));
+  }
+
+  #schedule(delay: number): void {
+    if (!this.#events) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#dueBy = Infinity;
+      this.#scan = this.#scan.then(() => this.#rescan());
+    }, delay);
+  }
+
+  async #rescan(): Promise<void> {
+    const { rescanMs, settleMs, directory } = this.#options;
+    const began = performance.now();
+    let next = rescanMs;
+    try {
+      await this.#follow();
+      const state = await this.#folder.refresh();
+      this.#deliver(state, false);
+      if (state.settling) next = Math.min(rescanMs, settleMs / 2);
+    } catch (error) {
+      this.#watched = '';
+      const message = `cannot be read: ${reasonOf(error)}; what was read last stays in force`;
+      this.#log?.update([{ object: directory, field: '', message, code: 'WEIR_MANIFEST' }]);
+    }
+    // A folder of ten thousand files takes a while to look at: never spend more than a few percent of a core on it.
+    if (this.#dueBy === Infinity) this.#schedule(Math.max(next, 30 * (performance.now() - began)));
+  }
+
+  #deliver(state: FolderState, first: boolean): void {
+    const merged = mergeFiles(state.files);
+    const problems: SourceProblem[] = [...state.broken, ...merged.problems];
+    if (!this.#events) return;
+    if (state.changed || first) {
+      const changes: Change[] = this.#store.retain(merged.desired);
+      for (const resource of merged.desired.values()) if (resource) changes.push(...this.#store.put(resource));
+      if (changes.length > 0) this.#events.changes(changes);
+      this.#tell(state.files.flatMap((file) => file.notes));
+    }
+    this.#log?.update(problems);
+  }
+
+  #tell(notes: readonly string[]): void {
+    const before = this.#notes;
+    this.#notes = new Set(notes);
+    for (const note of this.#notes) if (!before.has(note)) this.#events?.info?.(note);
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
