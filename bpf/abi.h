@@ -277,6 +277,16 @@ struct rate {
 	__u64 flows;
 };
 
+/* A kernel setting that the agent has changed, below /proc/sys */
+struct sysctl_key {
+	char path[96];
+};
+
+struct sysctl {
+	char before[16];
+	char value[16];
+};
+
 /* kind namespace/name[/rule] of the object that an id stands for */
 struct name {
 	char text[WEIR_NAME_LENGTH];

@@ -141,6 +141,15 @@ struct {
 	__type(value, struct name);
 } weir_names MAP;
 
+/* Agent: kernel settings that it has changed, for cleanup to restore. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, struct sysctl_key);
+	__type(value, struct sysctl);
+} weir_sysctls MAP;
+
 /* Programs: what was dropped lately. Counts may miss an increment when two cores meet on one entry. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -106,6 +106,15 @@ static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p,
 	return step == STEP_NEXT ? STEP_FORWARD : step;
 }
 
+/* Node ports are served on every node's address; what comes from another node through a tunnel names that node's. */
+static __always_inline struct frontend *frontend_of_any_node(const struct packet *p)
+{
+	struct frontend_key key = { .port = p->tuple.destination_port, .protocol = p->tuple.protocol };
+	struct prefix_key node = { .bits = 128, .address = p->tuple.destination };
+
+	return bpf_map_lookup_elem(&weir_sources, &node) ? bpf_map_lookup_elem(&weir_frontends, &key) : NULL;
+}
+
 /* A packet that came through a tunnel: it goes to the endpoint that the other node chose, if that backs the frontend. */
 static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p, struct ip *endpoint, struct flow *flow)
 {
@@ -115,6 +124,8 @@ static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p,
 	struct flow *known;
 	enum step step;
 
+	if (!frontend)
+		frontend = frontend_of_any_node(p);
 	if (!frontend || frontend->forwarding != FORWARDING_DSR)
 		return drop(p, REASON_DSR_FRONTEND);
 	key.service = frontend->service;

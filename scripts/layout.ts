@@ -5,7 +5,8 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import prettier from 'prettier';
-import { type Btf, type MapDeclaration, parseObject } from '../src/maps/btf.js';
+import type { Btf, MapDeclaration } from '../src/maps/btf.js';
+import { parseObject } from '../src/maps/btf-parse.js';
 import { type Header, parseHeader } from './header.js';
 import { checkEnums, enumSource } from './enums.js';
 import { codecName, collectStructs, type StructLayout, structSource } from './structs.js';

@@ -87,7 +87,9 @@ function codeOf(field: FieldLayout): FieldCode {
   };
 }
 
-const isPad = (field: FieldLayout): boolean => /^pad\d*$/.test(field.name);
+export function isPad(field: FieldLayout): boolean {
+  return /^pad\d*$/.test(field.name);
+}
 
 /** Interface, size, encoder, decoder and codec of one struct. */
 export function structSource(struct: StructLayout): string {
@@ -127,7 +129,7 @@ export function codecName(btf: Btf, type: number): string {
   return `${camel(name)}Codec`;
 }
 
-function camel(name: string): string {
+export function camel(name: string): string {
   return name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 

@@ -31,6 +31,15 @@ export interface DataplaneOptions {
   readonly xdp?: 'plain' | 'frags' | 'none';
 }
 
+/** What one sweep of the flow tables did, in entries. */
+export interface SweepResult {
+  readonly kept: number;
+  readonly removed: number;
+}
+
+/** Room for struct sweep of bpf/sweep.h, which the program fills: now, kept, removed (__u64 each); larger is allowed. */
+const SWEEP_CONTEXT_SIZE = 64;
+
 /**
  * Loads the object. Maps that are pinned below the root are taken over with what they hold, the others are made and pinned.
  * Throws WEIR_BPFFS, WEIR_CAPABILITY, WEIR_KERNEL_TOO_OLD, WEIR_OBJECT, WEIR_LAYOUT (a pinned map that differs: nothing was
@@ -93,9 +102,11 @@ export class Dataplane implements Disposable {
     attachTc(device, direction, this.program(program));
   }
 
-  /** Runs the sweep of the flow tables once, on another thread; resolves to what it returned. */
-  async sweep(): Promise<number> {
-    return (await testRunAsync(this.program(SWEEP_PROGRAM))).verdict;
+  /** Runs the sweep of the flow tables once, on another thread. */
+  async sweep(): Promise<SweepResult> {
+    const context = Buffer.alloc(SWEEP_CONTEXT_SIZE);
+    await testRunAsync(this.program(SWEEP_PROGRAM), { context });
+    return { kept: Number(context.readBigUInt64LE(8)), removed: Number(context.readBigUInt64LE(16)) };
   }
 
   [Symbol.dispose](): void {

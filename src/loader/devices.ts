@@ -3,7 +3,8 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { WeirError } from '../errors.js';
 import { KernelError } from './errors.js';
-import { cString, type Fd, sys } from './libbpf.js';
+import { cString, type Fd } from './libbpf.js';
+import { sys } from './native.js';
 
 export interface Device {
   readonly name: string;

@@ -1,6 +1,7 @@
 /** Lists the filters of a clsact hook by rtnetlink: libbpf can only ask for one that is known already. */
 import { KernelError } from './errors.js';
-import { closeFd, type Fd, sys } from './libbpf.js';
+import { closeFd, type Fd } from './libbpf.js';
+import { sys } from './native.js';
 
 export interface TcFilter {
   /** `bpf`, `flower`, ... */

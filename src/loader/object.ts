@@ -2,7 +2,8 @@
 import { WeirError } from '../errors.js';
 import { KernelError, VerifierError } from './errors.js';
 import type { MapShape } from './kernel-map.js';
-import { cString, type Fd, libbpf, type NativeFunction, type Pointer, readCString } from './libbpf.js';
+import { cString, type Fd, type NativeFunction, type Pointer, readCString } from './libbpf.js';
+import { libbpf } from './native.js';
 
 /** Set at load for a program that accepts frames in several buffers (MTU above 3,500 bytes). */
 export const XDP_HAS_FRAGS = 1 << 5;

@@ -14,7 +14,7 @@ import {
 import { dirname, join, resolve } from 'node:path';
 import { WeirError } from '../errors.js';
 import { KernelError } from './errors.js';
-import { sys } from './libbpf.js';
+import { sys } from './native.js';
 
 const BPF_FS_MAGIC = 0xcafe4a11;
 /** Everything that Weir pins begins with this. */

@@ -1,6 +1,7 @@
 /** Loaded programs: what the kernel knows of them, and running them on a packet of the caller's (BPF_PROG_TEST_RUN). */
 import { objectInfo } from './kernel-map.js';
-import { type Fd, libbpf, writeAddress } from './libbpf.js';
+import { type Fd, writeAddress } from './libbpf.js';
+import { libbpf } from './native.js';
 
 export interface ProgramInfo {
   readonly type: number;
@@ -20,7 +21,7 @@ export const LIVE_FRAMES = 2;
 export interface TestRun {
   /** The packet, from the Ethernet header on; 14 bytes at least. */
   readonly data?: Uint8Array;
-  /** struct xdp_md or struct __sk_buff, where the program looks at it. */
+  /** struct xdp_md or struct __sk_buff, where the program looks at it; of a syscall program: its argument, changed in place. */
   readonly context?: Uint8Array;
   /** Room for the packet and the context that come back; 0 or absent: not wanted. Default for data: 65536 + 256 if given. */
   readonly dataRoom?: number;

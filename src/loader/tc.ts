@@ -2,7 +2,8 @@
 import { WeirError } from '../errors.js';
 import { type Device, listDevices } from './devices.js';
 import { KernelError } from './errors.js';
-import { type Fd, libbpf } from './libbpf.js';
+import { type Fd } from './libbpf.js';
+import { libbpf } from './native.js';
 import { dumpFilters, type TcFilter } from './netlink.js';
 import { PIN_PREFIX } from './pins.js';
 

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { type Device, driverOf } from './devices.js';
 import { KernelError } from './errors.js';
 import { objectInfo, openPinned, pin, withPinned } from './kernel-map.js';
-import { closeFd, type Fd, libbpf } from './libbpf.js';
+import { closeFd, type Fd } from './libbpf.js';
+import { libbpf } from './native.js';
 import { listPins, unpin } from './pins.js';
 
 export const XDP_MODES = ['auto', 'native', 'generic', 'off'] as const;

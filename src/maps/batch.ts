@@ -1,6 +1,7 @@
 /** Whole maps of raw bytes in few system calls: chunked writes, deletes and reads. */
 import { KernelError } from '../loader/errors.js';
-import { deleteBatch, lookupBatch, nextKey, lookupElement, updateBatch } from '../loader/kernel-map.js';
+import { deleteBatch, lookupBatch, updateBatch } from '../loader/kernel-batch.js';
+import { lookupElement, nextKey } from '../loader/kernel-map.js';
 import type { Fd } from '../loader/libbpf.js';
 
 export interface RawEntry {

@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0xe9b01d76;
+export const LAYOUT_HASH = 0x13b0fc2f;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;
@@ -703,6 +703,53 @@ export const nameCodec: Codec<Name> = {
   decode: decodeName,
 };
 
+/** struct sysctl_key, 96 bytes */
+export interface SysctlKey {
+  readonly path: string;
+}
+
+export function encodeSysctlKey(value: SysctlKey, buffer: Buffer, offset = 0): void {
+  writeText(buffer, offset, 96, value.path);
+}
+
+export function decodeSysctlKey(buffer: Buffer, offset = 0): SysctlKey {
+  return {
+    path: readText(buffer, offset, 96),
+  };
+}
+
+export const sysctlKeyCodec: Codec<SysctlKey> = {
+  name: 'sysctl_key',
+  size: 96,
+  encode: encodeSysctlKey,
+  decode: decodeSysctlKey,
+};
+
+/** struct sysctl, 32 bytes */
+export interface Sysctl {
+  readonly before: string;
+  readonly value: string;
+}
+
+export function encodeSysctl(value: Sysctl, buffer: Buffer, offset = 0): void {
+  writeText(buffer, offset, 16, value.before);
+  writeText(buffer, offset + 16, 16, value.value);
+}
+
+export function decodeSysctl(buffer: Buffer, offset = 0): Sysctl {
+  return {
+    before: readText(buffer, offset, 16),
+    value: readText(buffer, offset + 16, 16),
+  };
+}
+
+export const sysctlCodec: Codec<Sysctl> = {
+  name: 'sysctl',
+  size: 32,
+  encode: encodeSysctl,
+  decode: decodeSysctl,
+};
+
 /** struct drop_key, 40 bytes */
 export interface DropKey {
   readonly source: Ip;
@@ -983,6 +1030,17 @@ export const MAPS = {
     flags: 1,
     key: u32Codec,
     value: nameCodec,
+  },
+  /** sysctl_key -> sysctl */
+  weir_sysctls: {
+    name: 'weir_sysctls',
+    type: 1,
+    keySize: 96,
+    valueSize: 32,
+    maxEntries: 1024,
+    flags: 1,
+    key: sysctlKeyCodec,
+    value: sysctlCodec,
   },
   /** drop_key -> drop */
   weir_drops: {

@@ -72,9 +72,9 @@ function decodeJson(document: TextDocument): Decoded {
     return { value: JSON.parse(document.text) };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    const position = /position (\d+)/.exec(message)?.[1];
-    const before = position === undefined ? document.text.trimEnd() : document.text.slice(0, Number(position));
-    return { line: document.line + countLines(before), message: `not JSON: ${message}` };
+    const end = document.text.trimEnd().length;
+    const position = Number(/position (\d+)/.exec(message)?.[1] ?? end);
+    return { line: document.line + countLines(document.text.slice(0, Math.min(position, end))), message: `not JSON: ${message}` };
   }
 }
 

@@ -2,8 +2,8 @@
 import { watch, type FSWatcher } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { WeirError } from '../errors.js';
-import { type Change, type Source } from '../core/model.js';
-import type { SourceProblem, WatchEvents } from './events.js';
+import type { Change } from '../core/model.js';
+import type { SourceProblem, WatchEvents, WatchSource } from './events.js';
 import { mergeFiles } from './manifest-file.js';
 import { ManifestFolder, type FolderState } from './manifest-folder.js';
 import { ProblemLog } from './problem-log.js';
@@ -20,14 +20,14 @@ export interface ManifestOptions {
 }
 
 /** The Services, EndpointSlices and Nodes of every .yaml, .yml and .json file in a folder. */
-export function manifestSource(options: ManifestOptions): Source & { start(events: WatchEvents): Promise<void> } {
+export function manifestSource(options: ManifestOptions): WatchSource {
   return new ManifestSource(options);
 }
 
 /** Under a stream of events the folder is read at least this often. */
 const PATIENCE_MS = 250;
 
-class ManifestSource implements Source {
+class ManifestSource implements WatchSource {
   readonly #options: Required<ManifestOptions>;
   readonly #folder: ManifestFolder;
   readonly #store = new ResourceStore();
@@ -39,6 +39,7 @@ class ManifestSource implements Source {
   #dueBy = Infinity;
   #scan: Promise<void> = Promise.resolve();
   #notes = new Set<string>();
+  #problems: readonly SourceProblem[] = [];
 
   constructor(options: ManifestOptions) {
     this.#options = { debounceMs: 25, rescanMs: 2000, settleMs: 200, ...options };
@@ -78,7 +79,7 @@ class ManifestSource implements Source {
     const { directory, debounceMs } = this.#options;
     const found = await stat(directory, { bigint: true });
     const identity = `${found.dev}:${found.ino}`;
-    if (identity === this.#watched) return;
+    if (identity === this.#watched || !this.#events) return;
     this.#watcher?.close();
     this.#watched = identity;
     try {
@@ -125,16 +126,16 @@ class ManifestSource implements Source {
   }
 
   #deliver(state: FolderState, first: boolean): void {
-    const merged = mergeFiles(state.files);
-    const problems: SourceProblem[] = [...state.broken, ...merged.problems];
     if (!this.#events) return;
     if (state.changed || first) {
+      const merged = mergeFiles(state.files);
+      this.#problems = [...state.broken, ...merged.problems];
       const changes: Change[] = this.#store.retain(merged.desired);
       for (const resource of merged.desired.values()) if (resource) changes.push(...this.#store.put(resource));
       if (changes.length > 0) this.#events.changes(changes);
       this.#tell(state.files.flatMap((file) => file.notes));
     }
-    this.#log?.update(problems);
+    this.#log?.update(this.#problems);
   }
 
   #tell(notes: readonly string[]): void {

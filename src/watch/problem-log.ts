@@ -1,3 +1,4 @@
+import type { Problem } from '../core/model.js';
 import type { SourceProblem, WatchEvents } from './events.js';
 
 /** Says each problem once, and that it is over once. */
@@ -24,4 +25,29 @@ export class ProblemLog {
 /** The file or object that a problem is about, without the line number, which may move. */
 function subject(problem: SourceProblem): string {
   return problem.object.replace(/:\d+$/, '');
+}
+
+/** The same for objects that are judged one at a time. */
+export class ObjectProblems {
+  readonly #open = new Map<string, string>();
+  readonly #events: WatchEvents;
+
+  constructor(events: WatchEvents) {
+    this.#events = events;
+  }
+
+  judged(key: string, problems: readonly Problem[]): void {
+    const before = this.#open.get(key);
+    if (problems.length === 0) {
+      if (this.#open.delete(key)) this.#events.info?.(`${key}: no longer a problem`);
+      return;
+    }
+    const now = JSON.stringify(problems);
+    if (now === before) return;
+    this.#open.set(key, now);
+    for (const problem of problems) {
+      const reported: SourceProblem = { ...problem, code: 'WEIR_INVALID_OBJECT' };
+      this.#events.problem(reported);
+    }
+  }
 }

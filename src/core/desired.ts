@@ -1,0 +1,191 @@
+/**
+ * The compiler: one Service with its EndpointSlices becomes the frontends and backends that a dataplane must have. Pure, and
+ * the same for every dataplane. Its cost depends on this service alone.
+ */
+import { type Candidate, candidates, type Place, usableEndpoints } from './endpoints.js';
+import {
+  type EndpointSlice,
+  type Forwarding,
+  FORWARDINGS,
+  type Problem,
+  resourceLabel,
+  type Scheduler,
+  SCHEDULERS,
+  type Service,
+  type ServicePort,
+} from './model.js';
+import { type Family, familyOf, type Ip, type Protocol } from './net.js';
+
+export const FRONTEND_KINDS = ['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer'] as const;
+export type FrontendKind = (typeof FRONTEND_KINDS)[number];
+
+/** What the compiler must know of this node and of the agent's settings. */
+export interface Settings extends Place {
+  readonly scheduler: Scheduler;
+  readonly forwarding: Forwarding;
+  /** Addresses on which node ports are served. */
+  readonly nodePortAddresses: readonly Ip[];
+  /** Addresses of nodes, this one's included: an endpoint with one of them has no pod device in front of it. */
+  readonly nodeAddresses: ReadonlySet<Ip>;
+}
+
+export interface DesiredBackend {
+  readonly address: Ip;
+  readonly port: number;
+  readonly protocol: Protocol;
+  readonly nodeName: string;
+  readonly weight: number;
+  readonly state: 'active' | 'terminating';
+  readonly local: boolean;
+  readonly host: boolean;
+}
+
+export interface DesiredFrontend {
+  readonly kind: FrontendKind;
+  readonly address: Ip;
+  readonly port: number;
+  readonly protocol: Protocol;
+  readonly scheduler: Scheduler;
+  readonly forwarding: Forwarding;
+  /** Backends for clients out there, and for clients on this node. */
+  readonly outside: readonly DesiredBackend[];
+  readonly inside: readonly DesiredBackend[];
+  /** Some endpoint exists in the cluster: an empty list drops instead of refusing. */
+  readonly exists: boolean;
+}
+
+/** One port of a service: the unit that numbers stand for in maps. */
+export interface DesiredPort {
+  /** `Service namespace/name:port`, where port is its name or number. */
+  readonly label: string;
+  readonly frontends: readonly DesiredFrontend[];
+  readonly backends: readonly DesiredBackend[];
+}
+
+export interface DesiredService {
+  /** `namespace/name` */
+  readonly key: string;
+  readonly ports: readonly DesiredPort[];
+  readonly problems: readonly Problem[];
+}
+
+interface Choice {
+  readonly scheduler: Scheduler;
+  readonly forwarding: Forwarding;
+}
+
+export function compileService(service: Service, slices: readonly EndpointSlice[], settings: Settings): DesiredService {
+  const problems: Problem[] = [];
+  const choice = chosen(service, settings, problems);
+  const ports = service.ports.map((port) => compilePort(service, port, slices, settings, choice));
+  return { key: `${service.namespace}/${service.name}`, ports, problems };
+}
+
+function compilePort(
+  service: Service,
+  port: ServicePort,
+  slices: readonly EndpointSlice[],
+  settings: Settings,
+  choice: Choice,
+): DesiredPort {
+  const frontends: DesiredFrontend[] = [];
+  const backends: DesiredBackend[] = [];
+  for (const family of ['v4', 'v6'] as const) {
+    const addresses = frontendAddresses(service, port, family, settings);
+    if (addresses.length === 0) continue;
+    const usable = usableEndpoints(candidates(slices, port, family), settings);
+    const all = new Map(usable.all.map((endpoint) => [endpoint, toBackend(endpoint, port.protocol, settings)]));
+    const pick = (list: readonly Candidate[]): DesiredBackend[] => list.flatMap((endpoint) => all.get(endpoint) ?? []);
+    const cluster = pick(usable.cluster);
+    const local = pick(usable.local);
+    const exists = usable.cluster.length > 0;
+    backends.push(...all.values());
+    for (const { kind, address, number } of addresses) {
+      const forwarding = kind === 'ClusterIP' ? 'nat' : choice.forwarding;
+      const lists = policyLists(kind, service, cluster, local);
+      frontends.push({ kind, address, port: number, protocol: port.protocol, ...choice, forwarding, ...lists, exists });
+    }
+  }
+  return { label: portLabel(service, port), frontends, backends };
+}
+
+/** semantics: external traffic obeys externalTrafficPolicy, but what starts on this node may go anywhere (the short-circuit). */
+function policyLists(
+  kind: FrontendKind,
+  service: Service,
+  cluster: readonly DesiredBackend[],
+  local: readonly DesiredBackend[],
+): { outside: readonly DesiredBackend[]; inside: readonly DesiredBackend[] } {
+  if (kind === 'ClusterIP') {
+    const list = service.internalTrafficPolicy === 'Local' ? local : cluster;
+    return { outside: list, inside: list };
+  }
+  return { outside: service.externalTrafficPolicy === 'Local' ? local : cluster, inside: cluster };
+}
+
+function frontendAddresses(
+  service: Service,
+  port: ServicePort,
+  family: Family,
+  settings: Settings,
+): { kind: FrontendKind; address: Ip; number: number }[] {
+  const of = (kind: FrontendKind, addresses: readonly Ip[], number: number) =>
+    addresses.filter((address) => familyOf(address) === family).map((address) => ({ kind, address, number }));
+  const found = [
+    ...of('ClusterIP', service.clusterIps, port.port),
+    ...of('ExternalIP', service.externalIps, port.port),
+    ...of('LoadBalancer', service.loadBalancerIps, port.port),
+    ...(port.nodePort ? of('NodePort', settings.nodePortAddresses, port.nodePort) : []),
+  ];
+  /* one address may be external and load balancer address at once: the first kind counts */
+  return found.filter(
+    (entry, index) => found.findIndex((other) => other.address === entry.address && other.number === entry.number) === index,
+  );
+}
+
+function toBackend(endpoint: Candidate, protocol: Protocol, settings: Settings): DesiredBackend {
+  return {
+    address: endpoint.address,
+    port: endpoint.port,
+    protocol,
+    nodeName: endpoint.nodeName,
+    weight: 1,
+    state: endpoint.terminating ? 'terminating' : 'active',
+    local: endpoint.nodeName !== '' && endpoint.nodeName === settings.nodeName,
+    host: settings.nodeAddresses.has(endpoint.address),
+  };
+}
+
+export function portLabel(service: { namespace: string; name: string }, port: ServicePort): string {
+  return `Service ${service.namespace}/${service.name}:${port.name || port.port}`;
+}
+
+/** Scheduler and forwarding as annotated, in our own words or kube-router's; a value that is not understood is reported. */
+function chosen(service: Service, settings: Settings, problems: Problem[]): Choice {
+  const read = <T extends string>(keys: Record<string, Readonly<Record<string, T>>>, known: readonly string[], fallback: T): T => {
+    for (const [annotation, values] of Object.entries(keys)) {
+      const text = service.annotations[annotation];
+      if (text === undefined) continue;
+      const value = values[text];
+      if (value !== undefined) return value;
+      const message = `unknown value '${text}', must be one of ${known.join(', ')}: using ${fallback}`;
+      problems.push({ object: resourceLabel(service), field: `metadata.annotations[${annotation}]`, message });
+      return fallback;
+    }
+    return fallback;
+  };
+  return {
+    scheduler: read(SCHEDULER_ANNOTATIONS, SCHEDULERS, settings.scheduler),
+    forwarding: read(FORWARDING_ANNOTATIONS, FORWARDINGS, settings.forwarding),
+  };
+}
+
+const SCHEDULER_ANNOTATIONS: Record<string, Readonly<Record<string, Scheduler>>> = {
+  'weir.io/scheduler': { maglev: 'maglev', rr: 'rr', random: 'random' },
+  'kube-router.io/service.scheduler': { mh: 'maglev', rr: 'rr' },
+};
+
+const FORWARDING_ANNOTATIONS: Record<string, Readonly<Record<string, Forwarding>>> = {
+  'weir.io/forwarding': { nat: 'nat', dsr: 'dsr' },
+  'kube-router.io/service.dsr': { tunnel: 'dsr' },
+};

@@ -1,0 +1,67 @@
+/**
+ * Maglev consistent hashing (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016,
+ * section 3.4). A table depends on nothing but the backends' names and weights, so every node computes the same one.
+ */
+
+export interface MaglevBackend {
+  /** What the backend's preference is hashed from; the same on every node. */
+  readonly name: string;
+  /** 0: takes no slot. */
+  readonly weight: number;
+}
+
+/** Primes just below or above powers of two; steps of about two, so that a table seldom changes its size. */
+const SIZES = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65537, 131071, 262139, 524287, 1048573] as const;
+const SLOTS_PER_BACKEND = 100;
+
+/** The number of slots for so many backends: at least 100 each, which keeps shares within about 1 % of each other. */
+export function maglevSize(backends: number): number {
+  return SIZES.find((size) => size >= backends * SLOTS_PER_BACKEND) ?? 1048573;
+}
+
+/** For every slot the index into backends, or an empty table where no backend has a weight. size must be a prime. */
+export function maglevTable(backends: readonly MaglevBackend[], size: number): Uint32Array {
+  const usable = backends.map((backend, index) => ({ ...backend, index })).filter((backend) => backend.weight > 0);
+  if (usable.length === 0) return new Uint32Array(0);
+  const next = Int32Array.from(usable, (backend) => hash32(backend.name, 0x6d61676c) % size);
+  const skip = Int32Array.from(usable, (backend) => (hash32(backend.name, 0x65762d31) % (size - 1)) + 1);
+  const weights = Float64Array.from(usable, (backend) => backend.weight);
+  const slots = fill(size, next, skip, weights);
+  return Uint32Array.from(slots, (turn) => usable[turn]?.index ?? 0);
+}
+
+/** Backends take turns, each its next preferred free slot; one of half the greatest weight sits out every second round. */
+function fill(size: number, next: Int32Array, skip: Int32Array, weights: Float64Array): Int32Array {
+  const count = next.length;
+  const heaviest = weights.reduce((a, b) => Math.max(a, b), 0);
+  const credit = new Float64Array(count);
+  const slots = new Int32Array(size).fill(-1);
+  let free = size;
+  for (;;) {
+    for (let i = 0; i < count; i++) {
+      credit[i]! += weights[i]!;
+      if (credit[i]! < heaviest) continue;
+      credit[i]! -= heaviest;
+      let slot = next[i]!;
+      const step = skip[i]!;
+      while (slots[slot]! >= 0) {
+        slot += step;
+        if (slot >= size) slot -= size;
+      }
+      slots[slot] = i;
+      next[i] = slot;
+      if (--free === 0) return slots;
+    }
+  }
+}
+
+/** FNV-1a over the UTF-16 code units, then murmur3's final mix, which spreads what FNV leaves in the low bits. */
+export function hash32(text: string, seed: number): number {
+  let h = (0x811c9dc5 ^ seed) >>> 0;
+  for (let i = 0; i < text.length; i++) {
+    h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  }
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}

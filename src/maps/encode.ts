@@ -1,0 +1,179 @@
+/** From desired services to map rows: numbers instead of names, bytes instead of objects. */
+import type { DesiredBackend, DesiredFrontend, DesiredService, FrontendKind } from '../core/desired.js';
+import { maglevSize, maglevTable } from '../core/maglev.js';
+import type { Scheduler } from '../core/model.js';
+import { formatSocket, type Ip, PROTOCOL_NUMBER } from '../core/net.js';
+import type { Row } from '../core/plan.js';
+import type { Codec } from './codec.js';
+import { u32Codec } from './codec.js';
+import {
+  BACKEND_FLAG,
+  BACKEND_STATE,
+  backendCodec,
+  FORWARDING,
+  FRONTEND_KIND,
+  frontendCodec,
+  frontendKeyCodec,
+  localBackendCodec,
+  localKeyCodec,
+  nameCodec,
+  SCHEDULER,
+  type Selection,
+} from './layout.js';
+
+/** Tables in the order in which a plan fills them. Slots are ranges of the arena, keyed by their first chunk. */
+export const RANKS = {
+  weir_names: 0,
+  weir_uplinks: 1,
+  weir_devices: 1,
+  weir_sources: 1,
+  weir_endpoints: 1,
+  weir_backends: 2,
+  weir_local: 3,
+  slots: 4,
+  weir_frontends: 5,
+} as const;
+export type RankedTable = keyof typeof RANKS;
+
+const KIND: Readonly<Record<FrontendKind, number>> = {
+  ClusterIP: FRONTEND_KIND.CLUSTER_IP,
+  NodePort: FRONTEND_KIND.NODE_PORT,
+  ExternalIP: FRONTEND_KIND.EXTERNAL_IP,
+  LoadBalancer: FRONTEND_KIND.LOAD_BALANCER,
+};
+export const SCHEDULER_NUMBER: Readonly<Record<Scheduler, number>> = {
+  maglev: SCHEDULER.MAGLEV,
+  rr: SCHEDULER.RR,
+  random: SCHEDULER.RANDOM,
+};
+
+/** The key under which node ports of DSR services stand for every node's address: what arrives through a tunnel names its own. */
+export const ANY_NODE = '::' as Ip;
+
+/** What encoding needs of the state that outlives it. Each throws WEIR_FULL where nothing is left. */
+export interface Numbering {
+  nameId(text: string): number;
+  backendId(service: number, backend: DesiredBackend): number;
+  /** First chunk of the range that holds these words: the one in use where it does already, else a new one. */
+  chunk(frontend: string, side: Side, scheduler: Scheduler, words: Uint32Array): number;
+}
+export type Side = 'outside' | 'inside';
+
+export function row<K, V>(table: RankedTable, key: [Codec<K>, K], value: [Codec<V>, V]): Row {
+  return { table, key: bytes(...key), value: bytes(...value) };
+}
+
+export function bytes<T>(codec: Codec<T>, value: T): string {
+  codec.encode(value, scratch, 0);
+  return scratch.toString('latin1', 0, codec.size);
+}
+const scratch = Buffer.alloc(1024);
+
+/** How many words a selection takes in the arena: a rotating one begins with its counter. */
+export function wordsOf(scheduler: number, size: number): number {
+  return scheduler === SCHEDULER.MAGLEV ? size : size + 1;
+}
+
+export function slotsRow(chunk: number, words: number): Row {
+  return row('slots', [u32Codec, chunk], [u32Codec, words]);
+}
+
+export function encodeService(service: DesiredService, numbering: Numbering): Row[] {
+  const rows: Row[] = [];
+  for (const port of service.ports) {
+    if (port.frontends.length === 0) continue;
+    const id = numbering.nameId(port.label);
+    rows.push(row('weir_names', [u32Codec, id], [nameCodec, { text: port.label }]));
+    const ids = new Map<DesiredBackend, number>();
+    for (const backend of port.backends) encodeBackend(rows, ids, id, backend, numbering);
+    const tables = new Map<string, Selection>();
+    for (const frontend of port.frontends) encodeFrontend(rows, id, frontend, ids, tables, numbering);
+  }
+  return rows;
+}
+
+function encodeBackend(
+  rows: Row[],
+  ids: Map<DesiredBackend, number>,
+  service: number,
+  backend: DesiredBackend,
+  numbering: Numbering,
+): void {
+  const id = numbering.backendId(service, backend);
+  const { address, port, weight } = backend;
+  const flags = (backend.local ? BACKEND_FLAG.LOCAL : 0) | (backend.host ? BACKEND_FLAG.HOST : 0);
+  const state = backend.state === 'active' ? BACKEND_STATE.ACTIVE : BACKEND_STATE.TERMINATING;
+  const node = backend.nodeName === '' ? 0 : numbering.nameId(`Node ${backend.nodeName}`);
+  const protocol = PROTOCOL_NUMBER[backend.protocol];
+  ids.set(backend, id);
+  rows.push(row('weir_backends', [u32Codec, id], [backendCodec, { address, port, protocol, state, service, node, weight, flags }]));
+  if (backend.local) {
+    rows.push(row('weir_local', [localKeyCodec, { address, service }], [localBackendCodec, { backend: id, port }]));
+  }
+}
+
+function encodeFrontend(
+  rows: Row[],
+  service: number,
+  frontend: DesiredFrontend,
+  ids: ReadonlyMap<DesiredBackend, number>,
+  tables: Map<string, Selection>,
+  numbering: Numbering,
+): void {
+  const { address, port, scheduler } = frontend;
+  const protocol = PROTOCOL_NUMBER[frontend.protocol];
+  const key = bytes(frontendKeyCodec, { address, port, protocol });
+  const select = (side: Side, list: readonly DesiredBackend[]): Selection => {
+    /* a rotation belongs to one frontend; a hashed table is the same for all frontends with the same backends */
+    const identity = `${scheduler === 'maglev' ? '' : key} ${list.map((backend) => `${ids.get(backend)}*${backend.weight}`).join()}`;
+    const known = tables.get(identity);
+    if (known) return known;
+    const selection = encodeSelection(rows, key, side, scheduler, list, ids, numbering);
+    tables.set(identity, selection);
+    return selection;
+  };
+  const value = {
+    service,
+    kind: KIND[frontend.kind],
+    scheduler: SCHEDULER_NUMBER[scheduler],
+    forwarding: frontend.forwarding === 'dsr' ? FORWARDING.DSR : FORWARDING.NAT,
+    exists: frontend.exists ? 1 : 0,
+    outside: select('outside', frontend.outside),
+    inside: select('inside', frontend.inside),
+  };
+  rows.push({ table: 'weir_frontends', key, value: bytes(frontendCodec, value) });
+  if (frontend.kind === 'NodePort' && frontend.forwarding === 'dsr') {
+    const empty = { chunk: 0, size: 0, backends: 0 };
+    const any = { address: ANY_NODE, port, protocol };
+    rows.push(row('weir_frontends', [frontendKeyCodec, any], [frontendCodec, { ...value, outside: empty, inside: empty }]));
+  }
+}
+
+function encodeSelection(
+  rows: Row[],
+  key: string,
+  side: Side,
+  scheduler: Scheduler,
+  list: readonly DesiredBackend[],
+  ids: ReadonlyMap<DesiredBackend, number>,
+  numbering: Numbering,
+): Selection {
+  const weighted = list.filter((backend) => backend.weight > 0);
+  if (weighted.length === 0) return { chunk: 0, size: 0, backends: 0 };
+  const words = scheduler === 'maglev' ? hashedWords(weighted, ids) : rotatingWords(weighted, ids);
+  const chunk = numbering.chunk(key, side, scheduler, words);
+  rows.push(slotsRow(chunk, words.length));
+  return { chunk, size: scheduler === 'maglev' ? words.length : words.length - 1, backends: weighted.length };
+}
+
+function hashedWords(list: readonly DesiredBackend[], ids: ReadonlyMap<DesiredBackend, number>): Uint32Array {
+  const named = list.map((backend) => ({ name: formatSocket(backend.address, backend.port), weight: backend.weight }));
+  const numbers = Uint32Array.from(list, (backend) => ids.get(backend) ?? 0);
+  return maglevTable(named, maglevSize(list.length)).map((index) => numbers[index] ?? 0);
+}
+
+/** The counter's word, then each backend as often as it weighs. */
+function rotatingWords(list: readonly DesiredBackend[], ids: ReadonlyMap<DesiredBackend, number>): Uint32Array {
+  const turns = list.flatMap((backend) => new Array<number>(backend.weight).fill(ids.get(backend) ?? 0));
+  return Uint32Array.of(0, ...turns);
+}

@@ -1,0 +1,150 @@
+/** The tables about this node: its devices and uplinks, the endpoints behind them, and whom it takes tunnelled packets from. */
+import type { Link } from '../core/network.js';
+import { isOverlay, sourceAddress } from '../core/network.js';
+import { type Ip, mappedBits, type Prefix } from '../core/net.js';
+import { plan, type Row, rowKey, toRows } from '../core/plan.js';
+import { u32Codec, ipCodec } from './codec.js';
+import { bytes, RANKS, row } from './encode.js';
+import type { KernelTables } from './kernel-tables.js';
+import {
+  BACKEND_FLAG,
+  decodeDevice,
+  decodeEndpoint,
+  decodeUplink,
+  DEVICE_FLAG,
+  DEVICE_ROLE,
+  deviceCodec,
+  endpointCodec,
+  prefixKeyCodec,
+  uplinkCodec,
+  WEIR_MAX_UPLINKS,
+} from './layout.js';
+
+const ABSENT = '::' as Ip;
+const BOUND = DEVICE_FLAG.BOUND4 | DEVICE_FLAG.BOUND6;
+
+export interface NodeState {
+  readonly uplinks: readonly Link[];
+  readonly pods: readonly Link[];
+  readonly bridges: readonly Link[];
+  /** Devices that take frames which XDP redirects to them. */
+  readonly xdp: ReadonlySet<number>;
+  /** Addresses of endpoints on this node; the value says whether it is the node's own. */
+  readonly endpoints: ReadonlyMap<Ip, { readonly host: boolean }>;
+  readonly bindings: ReadonlyMap<Ip, Link>;
+  /** Sources of tunnelled packets with the number of the name of what they are. */
+  readonly sources: readonly { readonly prefix: Prefix; readonly name: number }[];
+}
+
+const TABLES = ['weir_uplinks', 'weir_devices', 'weir_sources', 'weir_endpoints'] as const;
+
+export class NodeTables {
+  readonly #tables: KernelTables;
+
+  constructor(tables: KernelTables) {
+    this.#tables = tables;
+  }
+
+  /**
+   * Brings the tables to a state; returns the number of entries written. They are small, so they are compared with the
+   * kernel itself: the programs write to them as well, and what they have learnt stays.
+   */
+  sync(state: NodeState): number {
+    const before = toRows(TABLES.flatMap((table) => [...this.#tables.read(table)]).filter(isUsed));
+    const uplinks = placeUplinks([...before.values()], state.uplinks);
+    const after = toRows([
+      ...[...uplinks].map(([index, link]) => uplinkRow(index, link, state)),
+      ...deviceRows(state, uplinks, before),
+      ...state.sources.map(({ prefix, name }) => sourceRow(prefix, name)),
+      ...[...state.endpoints].map(([ip, { host }]) => endpointRow(ip, host, state, before)),
+    ]);
+    const writes = plan(before, after, RANKS).map((write) => (write.op === 'delete' ? cleared(write.row) : write));
+    this.#tables.apply(writes, new Map(), 0);
+    return writes.length;
+  }
+}
+
+function isUsed(row: Row): boolean {
+  return row.table !== 'weir_uplinks' || decodeUplink(Buffer.from(row.value, 'latin1')).ifindex !== 0;
+}
+
+/** An array's entry cannot be deleted: it becomes zero. */
+function cleared(gone: Row): ReturnType<typeof plan>[number] {
+  if (gone.table !== 'weir_uplinks') return { op: 'delete', row: gone };
+  return { op: 'put', row: { ...gone, value: '\0'.repeat(uplinkCodec.size) }, before: gone };
+}
+
+/** An uplink keeps its index for as long as the device exists: cached hops refer to it. */
+function placeUplinks(rows: readonly Row[], links: readonly Link[]): Map<number, Link> {
+  const wanted = new Map(links.map((link) => [link.ifindex, link]));
+  const placed = new Map<number, Link>();
+  for (const row of rows) {
+    if (row.table !== 'weir_uplinks') continue;
+    const { ifindex } = decodeUplink(Buffer.from(row.value, 'latin1'));
+    const link = wanted.get(ifindex);
+    if (link) placed.set(Buffer.from(row.key, 'latin1').readUInt32LE(0), link);
+    wanted.delete(ifindex);
+  }
+  for (let index = 0; index < WEIR_MAX_UPLINKS && wanted.size > 0; index++) {
+    const next = wanted.values().next().value;
+    if (placed.has(index) || !next) continue;
+    placed.set(index, next);
+    wanted.delete(next.ifindex);
+  }
+  return placed;
+}
+
+function linkFlags(link: Link, state: NodeState): number {
+  return (
+    (state.xdp.has(link.ifindex) ? DEVICE_FLAG.XDP : 0) |
+    (isOverlay(link) ? DEVICE_FLAG.OVERLAY : 0) |
+    (link.mac === undefined ? DEVICE_FLAG.L3 : 0)
+  );
+}
+
+function uplinkRow(index: number, link: Link, state: NodeState): Row {
+  const value = {
+    ifindex: link.ifindex,
+    mtu: link.mtu,
+    address4: sourceAddress(link, 'v4') ?? ABSENT,
+    address6: sourceAddress(link, 'v6') ?? ABSENT,
+    mac: Uint8Array.from((link.mac ?? '0:0:0:0:0:0').split(':'), (byte) => parseInt(byte, 16)),
+    flags: linkFlags(link, state),
+  };
+  return row('weir_uplinks', [u32Codec, index], [uplinkCodec, value]);
+}
+
+function deviceRows(state: NodeState, uplinks: ReadonlyMap<number, Link>, before: ReadonlyMap<string, Row>): Row[] {
+  const device = (link: Link, role: number, flags: number, uplink: number): Row =>
+    row('weir_devices', [u32Codec, link.ifindex], [deviceCodec, { role, flags, uplink }]);
+  const bound = new Map<number, number>();
+  for (const [ip, link] of state.bindings) {
+    if (!state.endpoints.has(ip)) continue;
+    const flag = ip.includes(':') ? DEVICE_FLAG.BOUND6 : DEVICE_FLAG.BOUND4;
+    bound.set(link.ifindex, (bound.get(link.ifindex) ?? 0) | flag);
+  }
+  const learnt = (link: Link): number => {
+    const known = before.get(rowKey({ table: 'weir_devices', key: bytes(u32Codec, link.ifindex) }));
+    return known ? decodeDevice(Buffer.from(known.value, 'latin1')).flags & BOUND : 0;
+  };
+  return [
+    ...[...uplinks].map(([index, link]) => device(link, DEVICE_ROLE.UPLINK, linkFlags(link, state), index + 1)),
+    ...state.pods.map((link) => device(link, DEVICE_ROLE.POD, (bound.get(link.ifindex) ?? 0) | learnt(link), 0)),
+    ...state.bridges.map((link) => device(link, DEVICE_ROLE.BRIDGE, 0, 0)),
+  ];
+}
+
+function sourceRow(prefix: Prefix, name: number): Row {
+  const key = { bits: mappedBits(prefix), address: prefix.address };
+  return row('weir_sources', [prefixKeyCodec, key], [u32Codec, name]);
+}
+
+function endpointRow(ip: Ip, host: boolean, state: NodeState, before: ReadonlyMap<string, Row>): Row {
+  const flags = BACKEND_FLAG.LOCAL | (host ? BACKEND_FLAG.HOST : 0);
+  const known = before.get(rowKey({ table: 'weir_endpoints', key: bytes(ipCodec, ip) }));
+  /* what the programs have learnt holds while that device exists */
+  const learnt = known ? decodeEndpoint(Buffer.from(known.value, 'latin1')).ifindex : 0;
+  const alive = state.pods.some((link) => link.ifindex === learnt);
+  const ifindex = state.bindings.get(ip)?.ifindex ?? (alive ? learnt : 0);
+  return row('weir_endpoints', [ipCodec, ip], [endpointCodec, { ifindex, flags }]);
+}

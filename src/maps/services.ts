@@ -1,0 +1,243 @@
+/**
+ * The service tables: what the kernel holds, by service, and the changes that bring it to what is desired. State lives in the
+ * kernel; the copy here is read from there at start, so that a restart writes only differences.
+ */
+import type { DesiredBackend, DesiredService } from '../core/desired.js';
+import type { Scheduler } from '../core/model.js';
+import { mergePlans, plan, type Row, rowKey, type Rows, toRows, type Write } from '../core/plan.js';
+import { WeirError } from '../errors.js';
+import { u32Codec } from './codec.js';
+import { bytes, encodeService, type Numbering, RANKS, SCHEDULER_NUMBER, type Side, slotsRow, wordsOf } from './encode.js';
+import { Ids } from './ids.js';
+import type { KernelTables } from './kernel-tables.js';
+import {
+  type Backend,
+  BACKEND_STATE,
+  backendCodec,
+  decodeBackend,
+  decodeFrontend,
+  decodeLocalBackend,
+  decodeLocalKey,
+  type Frontend,
+  MAPS,
+} from './layout.js';
+
+/** ms that a number rests before it stands for something else. */
+const ID_REST = 600_000;
+/** Names of nodes: they belong to no service and are few. */
+const NODES = '#nodes';
+/** Entries whose service cannot be told: left over by a crash between two writes. */
+const ORPHANS = '#orphans';
+
+export interface ServiceTablesOptions {
+  /** ms for which a removed backend keeps the TCP flows it has. */
+  readonly drain: number;
+  /** ms since some fixed point. */
+  readonly clock: () => number;
+}
+
+export class ServiceTables {
+  readonly #tables: KernelTables;
+  readonly #options: ServiceTablesOptions;
+  readonly #names = new Ids(MAPS.weir_names.maxEntries, ID_REST);
+  readonly #backends = new Ids(MAPS.weir_backends.maxEntries - 1, ID_REST);
+  readonly #rows = new Map<string, Map<string, Row>>();
+  /** Backends and their local entries that are kept for their flows, with the end of their grace. */
+  readonly #draining = new Map<string, { service: string; until: number }>();
+
+  constructor(tables: KernelTables, options: ServiceTablesOptions) {
+    this.#tables = tables;
+    this.#options = options;
+    this.#adopt();
+  }
+
+  /** The services that the kernel holds something of. */
+  services(): string[] {
+    return [...this.#rows.keys()].filter((key) => key !== NODES);
+  }
+
+  /**
+   * The writes that bring the kernel from what it has to these services; `gone` are services that no longer exist. Applies
+   * nothing: pass the result to commit.
+   */
+  prepare(desired: readonly DesiredService[], gone: readonly string[]): Change {
+    const next = new Map<string, Map<string, Row>>();
+    const nodes = new Map(this.#rows.get(NODES));
+    const fresh = new Map<number, Uint32Array>();
+    for (const service of desired) next.set(service.key, this.#encode(service, nodes, fresh));
+    for (const key of gone) next.set(key, new Map());
+    if (nodes.size > (this.#rows.get(NODES)?.size ?? 0)) next.set(NODES, nodes);
+    const plans = [...next].map(([key, rows]) => plan(this.#rows.get(key) ?? EMPTY, rows, RANKS));
+    return { writes: mergePlans(plans, RANKS), next, fresh };
+  }
+
+  /** Carries out a prepared change, in its order, and remembers the result. Returns the number of entries written. */
+  commit(change: Change): number {
+    const now = this.#options.clock();
+    this.#tables.apply(change.writes, change.fresh, now);
+    for (const write of change.writes) if (write.op === 'delete') this.#release(write.row, now);
+    for (const [key, rows] of change.next) {
+      if (rows.size > 0) this.#rows.set(key, rows);
+      else this.#rows.delete(key);
+    }
+    return change.writes.length;
+  }
+
+  /** Services with a backend whose grace has ended: to be prepared again. */
+  drained(): string[] {
+    const now = this.#options.clock();
+    const due = new Set<string>();
+    for (const { service, until } of this.#draining.values()) if (until <= now) due.add(service);
+    return [...due];
+  }
+
+  #encode(service: DesiredService, nodes: Map<string, Row>, fresh: Map<number, Uint32Array>): Map<string, Row> {
+    const before: Rows = this.#rows.get(service.key) ?? EMPTY;
+    const rows = toRows(encodeService(service, this.#numbering(before, nodes, fresh)));
+    this.#keepDraining(service.key, before, rows);
+    return rows;
+  }
+
+  #numbering(before: Rows, nodes: Map<string, Row>, fresh: Map<number, Uint32Array>): Numbering {
+    const now = this.#options.clock();
+    const full = (what: string): WeirError => new WeirError('WEIR_FULL', `number a ${what}: all numbers are in use`);
+    return {
+      nameId: (text) => {
+        const id = this.#names.of(text, now);
+        if (id === undefined) throw full('name');
+        if (text.startsWith('Node ')) {
+          const named: Row = { table: 'weir_names', key: bytes(u32Codec, id), value: bytes(MAPS.weir_names.value, { text }) };
+          nodes.set(rowKey(named), named);
+        }
+        return id;
+      },
+      backendId: (id, backend) => {
+        const number = this.#backends.of(backendName(id, backend), now);
+        if (number === undefined) throw full('backend');
+        return number;
+      },
+      chunk: (frontend, side, scheduler, words) =>
+        this.#reusable(before, frontend, side, scheduler, words) ?? this.#newRange(words, fresh, now),
+    };
+  }
+
+  /** A range of this service's that holds the same already. A rotation is only taken over by the same frontend. */
+  #reusable(before: Rows, frontend: string, side: Side, scheduler: Scheduler, words: Uint32Array): number | undefined {
+    for (const row of before.values()) {
+      if (row.table !== 'weir_frontends' || (scheduler !== 'maglev' && row.key !== frontend)) continue;
+      const value = decodeFrontend(Buffer.from(row.value, 'latin1'));
+      if (value.scheduler !== SCHEDULER_NUMBER[scheduler]) continue;
+      for (const { chunk, size } of scheduler === 'maglev' ? [value.outside, value.inside] : [value[side]]) {
+        if (chunk === 0 || wordsOf(value.scheduler, size) !== words.length) continue;
+        const first = scheduler === 'maglev' ? 0 : 1; // the counter runs on
+        const present = this.#tables.arena.read(chunk, words.length).subarray(first);
+        if (Buffer.compare(asBytes(present), asBytes(words.subarray(first))) === 0) return chunk;
+      }
+    }
+    return undefined;
+  }
+
+  #newRange(words: Uint32Array, fresh: Map<number, Uint32Array>, now: number): number {
+    const chunk = this.#tables.arena.allocate(words.length, now);
+    fresh.set(chunk, words);
+    return chunk;
+  }
+
+  /** Backends that have left the service stay, taking nothing new, until their grace ends. */
+  #keepDraining(service: string, before: Rows, rows: Map<string, Row>): void {
+    const now = this.#options.clock();
+    const kept = new Set<number>();
+    for (const [key, row] of before) {
+      if (row.table !== 'weir_backends') continue;
+      if (rows.has(key)) {
+        this.#draining.delete(key);
+        continue;
+      }
+      const until = this.#draining.get(key)?.until ?? now + this.#options.drain;
+      if (until <= now) {
+        this.#draining.delete(key);
+        continue;
+      }
+      this.#draining.set(key, { service, until });
+      kept.add(idOf(row));
+      const value = { ...decodeBackend(Buffer.from(row.value, 'latin1')), state: BACKEND_STATE.TERMINATING };
+      rows.set(key, { ...row, value: bytes(backendCodec, value) });
+    }
+    for (const [key, row] of before) {
+      if (row.table !== 'weir_local' || rows.has(key)) continue;
+      if (kept.has(decodeLocalBackend(Buffer.from(row.value, 'latin1')).backend)) rows.set(key, row);
+    }
+  }
+
+  #release(row: Row, now: number): void {
+    const value = Buffer.from(row.value, 'latin1');
+    if (row.table === 'weir_names') this.#names.release(MAPS.weir_names.value.decode(value, 0).text, now);
+    if (row.table === 'weir_backends') {
+      const backend = decodeBackend(value);
+      this.#backends.release(backendName(backend.service, backend), now);
+    }
+  }
+
+  /** Reads what is pinned and sorts it by service. */
+  #adopt(): void {
+    const owner = new Map<number, string>();
+    for (const row of this.#tables.read('weir_names')) {
+      const { text } = MAPS.weir_names.value.decode(Buffer.from(row.value, 'latin1'), 0);
+      this.#names.adopt(text, idOf(row));
+      const service = /^Service (.*):[^:]*$/.exec(text)?.[1];
+      if (service !== undefined) owner.set(idOf(row), service);
+      this.#own(service ?? NODES, row);
+    }
+    for (const row of this.#tables.read('weir_backends')) {
+      const backend = decodeBackend(Buffer.from(row.value, 'latin1'));
+      this.#backends.adopt(backendName(backend.service, backend), idOf(row));
+      this.#own(owner.get(backend.service) ?? ORPHANS, row);
+    }
+    for (const row of this.#tables.read('weir_local')) {
+      this.#own(owner.get(decodeLocalKey(Buffer.from(row.key, 'latin1')).service) ?? ORPHANS, row);
+    }
+    for (const row of this.#tables.read('weir_frontends')) {
+      const frontend = decodeFrontend(Buffer.from(row.value, 'latin1'));
+      const service = owner.get(frontend.service) ?? ORPHANS;
+      this.#own(service, row);
+      this.#adoptSlots(service, frontend);
+    }
+  }
+
+  #adoptSlots(service: string, frontend: Frontend): void {
+    for (const { chunk, size } of [frontend.outside, frontend.inside]) {
+      if (chunk === 0) continue;
+      const slots = slotsRow(chunk, wordsOf(frontend.scheduler, size));
+      if (this.#rows.get(service)?.has(rowKey(slots))) continue;
+      if (this.#tables.arena.reserve(chunk, wordsOf(frontend.scheduler, size))) this.#own(service, slots);
+    }
+  }
+
+  #own(service: string, row: Row): void {
+    const rows = this.#rows.get(service) ?? new Map<string, Row>();
+    rows.set(rowKey(row), row);
+    this.#rows.set(service, rows);
+  }
+}
+
+/** Writes that belong together, not yet carried out. */
+export interface Change {
+  readonly writes: readonly Write[];
+  readonly next: ReadonlyMap<string, Map<string, Row>>;
+  /** Contents of the new ranges of the arena, by first chunk. */
+  readonly fresh: ReadonlyMap<number, Uint32Array>;
+}
+
+const EMPTY: Rows = new Map();
+
+function idOf(row: Row): number {
+  return Buffer.from(row.key, 'latin1').readUInt32LE(0);
+}
+
+function backendName(service: number, backend: Pick<DesiredBackend | Backend, 'address' | 'port'>): string {
+  return `${service} ${backend.address} ${backend.port}`;
+}
+
+function asBytes(words: Uint32Array): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+}

@@ -1,0 +1,29 @@
+/** The agent's settings, as the command line gives them. */
+import type { Forwarding, Scheduler } from './core/model.js';
+import type { Prefix } from './core/net.js';
+import type { XdpRequest } from './loader/xdp.js';
+
+export interface AgentOptions {
+  readonly bpfRoot: string;
+  readonly nodeName: string;
+  /** A folder of manifests; otherwise the API server. */
+  readonly manifests: string | undefined;
+  readonly kubeconfig: string | undefined;
+  readonly apiservers: readonly string[];
+  readonly devices: readonly string[];
+  readonly podDevices: readonly string[];
+  readonly xdp: XdpRequest;
+  readonly forwarding: Forwarding;
+  readonly scheduler: Scheduler;
+  readonly nodePortAddresses: 'all' | 'primary' | readonly Prefix[];
+  readonly dsrSources: readonly Prefix[];
+  readonly snatPorts: { readonly first: number; readonly last: number };
+  readonly runServiceProxy: boolean;
+  readonly health: Listen | undefined;
+  readonly flowEntries: { readonly v4: number; readonly v6: number } | undefined;
+}
+
+export interface Listen {
+  readonly address: string;
+  readonly port: number;
+}
