@@ -17,7 +17,8 @@ export function readEndpointSlice(root: Field, id: Identity): Reading {
   const addressType = readChoice(type, ['IPv4', 'IPv6', 'FQDN'], 'IPv4');
   if (addressType === 'FQDN') return { ignored: 'addressType FQDN' };
   const service = readServiceName(metadata);
-  if (service === '' && root.faults.length === 0) return { ignored: `belongs to no Service: no label ${SERVICE_LABEL}` };
+  if (service === '' && root.faults.length === 0)
+    return { ignored: `belongs to no Service: no label ${SERVICE_LABEL}` };
   const check = addressCheck(FAMILIES[addressType], addressType);
   return {
     resource: {
@@ -25,7 +26,10 @@ export function readEndpointSlice(root: Field, id: Identity): Reading {
       ...id,
       service,
       ports: readPorts(root.at('ports')),
-      endpoints: root.at('endpoints').items().map((endpoint) => readEndpoint(endpoint.object(), check)),
+      endpoints: root
+        .at('endpoints')
+        .items()
+        .map((endpoint) => readEndpoint(endpoint.object(), check)),
     },
   };
 }
@@ -52,7 +56,11 @@ function readPorts(list: Field): readonly EndpointPort[] {
     const name = readText(field.at('name'));
     if (names.has(name)) field.at('name').expected('unique in its slice');
     names.add(name);
-    ports.push({ name, protocol: readChoice(field.at('protocol'), PROTOCOLS, 'TCP'), port: readPort(field.at('port')) });
+    ports.push({
+      name,
+      protocol: readChoice(field.at('protocol'), PROTOCOLS, 'TCP'),
+      port: readPort(field.at('port')),
+    });
   }
   return ports;
 }
@@ -77,6 +85,9 @@ function readEndpoint(field: Field, check: (ip: Ip) => string | undefined): Endp
 
 function readHints(hints: Field, key: string): readonly string[] {
   if (hints.absent) return NONE;
-  const names = hints.at(key).items().map((hint) => readText(hint.object().at('name')));
+  const names = hints
+    .at(key)
+    .items()
+    .map((hint) => readText(hint.object().at('name')));
   return names.length > 0 ? names : NONE;
 }

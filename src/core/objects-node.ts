@@ -10,7 +10,9 @@ export function readNode(root: Field, id: Identity): Reading {
   const notes: Fault[] = [];
   const entries = root.at('status').object().at('addresses').items();
   const ofType = (type: string): Field[] => {
-    const matching = entries.filter((entry) => entry.object().at('type').value === type).map((entry) => entry.at('address'));
+    const matching = entries
+      .filter((entry) => entry.object().at('type').value === type)
+      .map((entry) => entry.at('address'));
     return matching.map((field) => new Field(field.value, field.path, notes));
   };
   const internalIps = readIps(ofType('InternalIP'));

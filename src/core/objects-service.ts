@@ -17,12 +17,14 @@ export function readService(root: Field, id: Identity): Reading {
   const labels = keepEntries(metadata.at('labels'), KEPT);
   if (HEADLESS_LABEL in labels) return { ignored: `label ${HEADLESS_LABEL}` };
   if (readChoice(spec.at('type'), TYPES, 'ClusterIP') === 'ExternalName') return { ignored: 'type ExternalName' };
-  if (spec.at('clusterIP').value === 'None' || spec.at('clusterIPs').items()[0]?.value === 'None') return { ignored: 'headless' };
+  if (spec.at('clusterIP').value === 'None' || spec.at('clusterIPs').items()[0]?.value === 'None')
+    return { ignored: 'headless' };
   const clusterIps = readClusterIps(spec);
   const externalIps = readIps(spec.at('externalIPs').items(), routable);
   const loadBalancerIps = readIngress(root.at('status').object().at('loadBalancer').object());
   const ports = readPorts(spec);
-  const reachable = clusterIps.length + externalIps.length + loadBalancerIps.length > 0 || ports.some((port) => port.nodePort > 0);
+  const reachable =
+    clusterIps.length + externalIps.length + loadBalancerIps.length > 0 || ports.some((port) => port.nodePort > 0);
   if (!reachable && root.faults.length === 0) return { ignored: 'no address and no node port' };
   return {
     resource: {
@@ -54,7 +56,8 @@ function readIngress(loadBalancer: Field): readonly Ip[] {
   const fields: Field[] = [];
   for (const ingress of loadBalancer.at('ingress').items()) {
     const ip = ingress.object().at('ip');
-    if (!ip.absent && ip.value !== '' && readChoice(ingress.at('ipMode'), ['VIP', 'Proxy'], 'VIP') === 'VIP') fields.push(ip);
+    if (!ip.absent && ip.value !== '' && readChoice(ingress.at('ipMode'), ['VIP', 'Proxy'], 'VIP') === 'VIP')
+      fields.push(ip);
   }
   return readIps(fields);
 }
@@ -68,7 +71,8 @@ function readPorts(spec: Field): readonly ServicePort[] {
   return fields.map((field) => {
     const port = readServicePort(field.object(), spec.at('type').value);
     const own = `${port.port}/${port.protocol}`;
-    if (fields.length > 1 && port.name === '') field.at('name').fault('must be set, because the service has several ports');
+    if (fields.length > 1 && port.name === '')
+      field.at('name').fault('must be set, because the service has several ports');
     else if (names.has(port.name)) field.at('name').expected('unique in its service');
     if (taken.has(own)) field.fault(`repeats port ${own}: keep one of the two`);
     names.add(port.name);
@@ -88,4 +92,3 @@ function readServicePort(field: Field, type: unknown): ServicePort {
     nodePort: allocated ? readPort(nodePort) : 0,
   };
 }
-

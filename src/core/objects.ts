@@ -13,7 +13,12 @@ export type { ResourceId } from './objects-meta.js';
 
 /** `id` is there as soon as the object could be named, so that a source can tell what to keep or to delete. */
 export type Parsed =
-  | { readonly kind: 'resource'; readonly id: ResourceId; readonly resource: Resource; readonly problems: readonly Problem[] }
+  | {
+      readonly kind: 'resource';
+      readonly id: ResourceId;
+      readonly resource: Resource;
+      readonly problems: readonly Problem[];
+    }
   | { readonly kind: 'ignored'; readonly id: ResourceId | undefined; readonly reason: string }
   | { readonly kind: 'invalid'; readonly id: ResourceId | undefined; readonly problems: readonly Problem[] };
 
@@ -79,7 +84,10 @@ export function sameValue(a: unknown, b: unknown): boolean {
   const right = asRecord(b);
   if (!left || !right) return false;
   const keys = Object.keys(left);
-  return keys.length === Object.keys(right).length && keys.every((key) => Object.hasOwn(right, key) && sameValue(left[key], right[key]));
+  return (
+    keys.length === Object.keys(right).length &&
+    keys.every((key) => Object.hasOwn(right, key) && sameValue(left[key], right[key]))
+  );
 }
 
 function parseWith(reader: KindReader, raw: unknown, checkVersion: boolean): Parsed {
@@ -87,7 +95,11 @@ function parseWith(reader: KindReader, raw: unknown, checkVersion: boolean): Par
   const root = new Field(raw, '', faults);
   const identity = readIdentity(root.object(), reader.namespaced);
   const id: ResourceId | undefined = faults.length === 0 ? { kind: reader.kind, ...identity } : undefined;
-  const label = resourceLabel({ kind: reader.kind, namespace: identity.namespace, name: identity.name || '(without a name)' });
+  const label = resourceLabel({
+    kind: reader.kind,
+    namespace: identity.namespace,
+    name: identity.name || '(without a name)',
+  });
   const explain = (fault: Fault): Problem => ({ object: label, ...fault });
   const version = root.at('apiVersion');
   if (checkVersion && version.value !== reader.apiVersion) version.expected(reader.apiVersion);
@@ -100,5 +112,9 @@ function parseWith(reader: KindReader, raw: unknown, checkVersion: boolean): Par
 }
 
 function nameless(message: string, value: unknown, field = ''): Parsed {
-  return { kind: 'invalid', id: undefined, problems: [{ object: 'object', field, message: `${message}, got ${describeValue(value)}` }] };
+  return {
+    kind: 'invalid',
+    id: undefined,
+    problems: [{ object: 'object', field, message: `${message}, got ${describeValue(value)}` }],
+  };
 }

@@ -88,7 +88,9 @@ export class ApiClient {
     }
     const seconds = Number(response.headers['retry-after'] ?? 0);
     const retryAfterMs = Number.isFinite(seconds) ? Math.min(Math.max(seconds, 0), 60) * 1000 : 0;
-    return new ApiError(`${status} ${response.statusMessage ?? ''}: ${statusMessage(text)}`.trim(), status, { retryAfterMs });
+    return new ApiError(`${status} ${response.statusMessage ?? ''}: ${statusMessage(text)}`.trim(), status, {
+      retryAfterMs,
+    });
   }
 
   /** The body, piece by piece; throws StreamError where it breaks off or falls silent. */
@@ -110,7 +112,12 @@ export class ApiClient {
   }
 }
 
-async function open(server: ApiServer, target: string, deadlines: ApiDeadlines, signal: AbortSignal): Promise<IncomingMessage> {
+async function open(
+  server: ApiServer,
+  target: string,
+  deadlines: ApiDeadlines,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
   const options = await server.options();
   const start = server.url.startsWith('http:') ? httpRequest : httpsRequest;
   return new Promise((resolve, reject) => {
@@ -162,7 +169,8 @@ function unreachable(server: ApiServer, error: unknown): ApiError {
 function statusMessage(text: string): string {
   try {
     const status: unknown = JSON.parse(text);
-    if (typeof status === 'object' && status !== null && 'message' in status && typeof status.message === 'string') return status.message;
+    if (typeof status === 'object' && status !== null && 'message' in status && typeof status.message === 'string')
+      return status.message;
   } catch {
     // Proxies in between answer in HTML or plain text.
   }

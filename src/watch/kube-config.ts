@@ -36,9 +36,15 @@ export async function loadApiServers(address: ApiAddress): Promise<readonly ApiS
   if (address.kubeconfig !== undefined) await loadFile(config, address.kubeconfig);
   else loadServiceAccount(config, address.apiserver !== undefined);
   const cluster = config.getCurrentCluster();
-  if (!cluster) throw new WeirError('WEIR_API', `read ${address.kubeconfig ?? 'service account'}: its current context names no cluster`);
+  if (!cluster)
+    throw new WeirError(
+      'WEIR_API',
+      `read ${address.kubeconfig ?? 'service account'}: its current context names no cluster`,
+    );
   const user = config.getCurrentUser() ?? { name: 'anonymous' };
-  const urls = address.apiserver?.split(',').map((text) => replaceHost(cluster.server, text.trim())) ?? [cluster.server];
+  const urls = address.apiserver?.split(',').map((text) => replaceHost(cluster.server, text.trim())) ?? [
+    cluster.server,
+  ];
   return urls.map((url) => {
     const own = new Config();
     // The library refuses plain HTTP unless certificate checks are off; over HTTP there is none to check.
@@ -67,7 +73,9 @@ async function loadFile(config: KubeConfig, path: string): Promise<void> {
 /** The library (1.4.0) does not know `tokenFile`, which the kubeconfig of kube-proxy uses. */
 async function findTokenFile(path: string, user: User): Promise<string | undefined> {
   const users: unknown = asRecord(parse(await readFile(path, 'utf8')))?.['users'];
-  const entry: unknown = Array.isArray(users) ? users.find((each: unknown) => asRecord(each)?.['name'] === user.name) : undefined;
+  const entry: unknown = Array.isArray(users)
+    ? users.find((each: unknown) => asRecord(each)?.['name'] === user.name)
+    : undefined;
   const file = asRecord(asRecord(entry)?.['user'])?.['tokenFile'];
   return typeof file === 'string' ? resolve(dirname(path), file) : undefined;
 }
@@ -84,7 +92,8 @@ function loadServiceAccount(config: KubeConfig, addressGiven: boolean): void {
 function replaceHost(server: string, text: string): string {
   const configured = URL.canParse(server) ? new URL(server) : new URL('https://none');
   const url = text.includes('://') ? text : `${configured.protocol}//${text}`;
-  if (text === '' || !URL.canParse(url)) throw new WeirError('WEIR_USAGE', `--apiserver: ${JSON.stringify(text)} is not HOST:PORT`);
+  if (text === '' || !URL.canParse(url))
+    throw new WeirError('WEIR_USAGE', `--apiserver: ${JSON.stringify(text)} is not HOST:PORT`);
   return `${new URL(url).origin}${configured.pathname.replace(/\/$/, '')}`;
 }
 

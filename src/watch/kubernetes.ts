@@ -40,7 +40,7 @@ const TIMING: KubernetesTiming = {
   backoffMs: [200, 30_000],
   watchSeconds: [300, 600],
   pageSize: 500,
-  batchMs: 2,
+  batchMs: 1,
 };
 
 /**

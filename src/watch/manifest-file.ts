@@ -102,8 +102,15 @@ function readDocument(file: string, document: TextDocument, value: unknown): Doc
       continue;
     }
     const where = (found: Problem): string => `${file}:${lineOf([...place, ...pathSteps(found.field)])}`;
-    problems.push(...parsed.problems.map((found): SourceProblem => ({ ...found, code: 'WEIR_INVALID_OBJECT', message: `${found.message} (${where(found)})` })));
-    if (id) entries.push({ key: resourceKey(id), id, resource: parsed.kind === 'resource' ? parsed.resource : undefined });
+    problems.push(
+      ...parsed.problems.map((found): SourceProblem => ({
+        ...found,
+        code: 'WEIR_INVALID_OBJECT',
+        message: `${found.message} (${where(found)})`,
+      })),
+    );
+    if (id)
+      entries.push({ key: resourceKey(id), id, resource: parsed.kind === 'resource' ? parsed.resource : undefined });
     else nameless = true;
   }
   return { digest: document.digest, entries, problems, notes, nameless };

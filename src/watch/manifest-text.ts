@@ -24,7 +24,8 @@ export function splitDocuments(file: string, text: string): readonly TextDocumen
   const documents: TextDocument[] = [];
   let line = 1;
   for (const part of parts) {
-    if (hasContent(part)) documents.push({ digest: createHash('sha1').update(part).digest('base64'), line, text: part });
+    if (hasContent(part))
+      documents.push({ digest: createHash('sha1').update(part).digest('base64'), line, text: part });
     line += countLines(part);
   }
   return documents;
@@ -74,7 +75,10 @@ function decodeJson(document: TextDocument): Decoded {
     const message = error instanceof Error ? error.message : String(error);
     const end = document.text.trimEnd().length;
     const position = Number(/position (\d+)/.exec(message)?.[1] ?? end);
-    return { line: document.line + countLines(document.text.slice(0, Math.min(position, end))), message: `not JSON: ${message}` };
+    return {
+      line: document.line + countLines(document.text.slice(0, Math.min(position, end))),
+      message: `not JSON: ${message}`,
+    };
   }
 }
 
@@ -85,10 +89,16 @@ function decodeYaml(document: TextDocument): Decoded {
     const tree = parseDocument(document.text);
     const error = tree.errors[0];
     if (!error) return { value: tree.toJS() };
-    return { line: document.line + (error.linePos?.[0].line ?? 1) - 1, message: `not YAML: ${firstSentence(error.message)}` };
+    return {
+      line: document.line + (error.linePos?.[0].line ?? 1) - 1,
+      message: `not YAML: ${firstSentence(error.message)}`,
+    };
   } catch (error) {
     // toJS refuses documents that expand to far more than they hold.
-    return { line: document.line, message: `not YAML: ${firstSentence(error instanceof Error ? error.message : String(error))}` };
+    return {
+      line: document.line,
+      message: `not YAML: ${firstSentence(error instanceof Error ? error.message : String(error))}`,
+    };
   }
 }
 

@@ -115,14 +115,14 @@ class ManifestSource implements WatchSource {
       await this.#follow();
       const state = await this.#folder.refresh();
       this.#deliver(state, false);
-      if (state.settling) next = Math.min(rescanMs, settleMs / 2);
+      if (state.settling) next = Math.min(rescanMs, settleMs / 2 + 1);
     } catch (error) {
       this.#watched = '';
       const message = `cannot be read: ${reasonOf(error)}; what was read last stays in force`;
       this.#log?.update([{ object: directory, field: '', message, code: 'WEIR_MANIFEST' }]);
     }
-    // A folder of ten thousand files takes a while to look at: never spend more than a few percent of a core on it.
-    if (this.#dueBy === Infinity) this.#schedule(Math.max(next, 30 * (performance.now() - began)));
+    // A folder of ten thousand files takes a while to look at: never spend a percent of a core on it.
+    if (this.#dueBy === Infinity) this.#schedule(Math.max(next, 150 * (performance.now() - began)));
   }
 
   #deliver(state: FolderState, first: boolean): void {
@@ -135,7 +135,8 @@ class ManifestSource implements WatchSource {
       if (changes.length > 0) this.#events.changes(changes);
       this.#tell(state.files.flatMap((file) => file.notes));
     }
-    this.#log?.update(this.#problems);
+    // Halfway through a rename the same object stands in two files: that is not worth a word.
+    if (!state.settling) this.#log?.update(this.#problems);
   }
 
   #tell(notes: readonly string[]): void {

@@ -12,7 +12,9 @@ export class ProblemLog {
 
   /** The problems there are now: new ones are reported, those that are gone are said to be mended. */
   update(problems: readonly SourceProblem[]): void {
-    const now = new Map(problems.map((problem) => [`${problem.object}\n${problem.field}\n${problem.message}`, problem]));
+    const now = new Map(
+      problems.map((problem) => [`${problem.object}\n${problem.field}\n${problem.message}`, problem]),
+    );
     const before = this.#open;
     this.#open = now;
     for (const [key, problem] of now) if (!before.has(key)) this.#events.problem(problem);

@@ -55,7 +55,13 @@ export class Reflector {
   /** Where to resume watching; undefined where only a new list helps. */
   #version: string | undefined;
 
-  constructor(api: ApiClient, resource: ApiResource, sink: ReflectorSink, timing: ReflectorTiming, random: () => number) {
+  constructor(
+    api: ApiClient,
+    resource: ApiResource,
+    sink: ReflectorSink,
+    timing: ReflectorTiming,
+    random: () => number,
+  ) {
     this.#api = api;
     this.#resource = resource;
     this.#sink = sink;
@@ -119,8 +125,15 @@ export class Reflector {
     this.#sink.changes([...gone, ...objects.flatMap((parsed) => this.#accept(parsed))]);
   }
 
-  async #page(next: string, signal: AbortSignal): Promise<{ items: readonly unknown[]; version: string; next: string }> {
-    const query: Query = { ...this.#selector(), limit: `${this.#timing.pageSize}`, ...(next === '' ? {} : { continue: next }) };
+  async #page(
+    next: string,
+    signal: AbortSignal,
+  ): Promise<{ items: readonly unknown[]; version: string; next: string }> {
+    const query: Query = {
+      ...this.#selector(),
+      limit: `${this.#timing.pageSize}`,
+      ...(next === '' ? {} : { continue: next }),
+    };
     const page = parseListPage(await this.#api.get(this.#resource.path, query, signal));
     if (!page) throw new ApiError('the answer is no Kubernetes list', 200);
     return page;
@@ -129,7 +142,13 @@ export class Reflector {
   async #watch(version: string, signal: AbortSignal): Promise<void> {
     const [least, most] = this.#timing.watchSeconds;
     const timeoutSeconds = `${Math.round(least + this.#random() * (most - least))}`;
-    const query = { ...this.#selector(), watch: '1', allowWatchBookmarks: 'true', resourceVersion: version, timeoutSeconds };
+    const query = {
+      ...this.#selector(),
+      watch: '1',
+      allowWatchBookmarks: 'true',
+      resourceVersion: version,
+      timeoutSeconds,
+    };
     const lines = await this.#api.stream(this.#resource.path, query, signal);
     this.#sink.answered(this.#resource.resource);
     const began = performance.now();

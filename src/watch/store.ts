@@ -22,7 +22,9 @@ export class ResourceStore {
   }
 
   remove(id: ResourceId): Change[] {
-    return this.#held.delete(resourceKey(id)) ? [{ op: 'delete', kind: id.kind, namespace: id.namespace, name: id.name }] : [];
+    return this.#held.delete(resourceKey(id))
+      ? [{ op: 'delete', kind: id.kind, namespace: id.namespace, name: id.name }]
+      : [];
   }
 
   /** Removes every object whose key is not among these. */

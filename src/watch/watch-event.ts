@@ -2,7 +2,11 @@
 import { asRecord } from '../core/objects-field.js';
 
 export type WatchEvent =
-  | { readonly kind: 'changed' | 'deleted' | 'bookmark'; readonly object: unknown; readonly version: string | undefined }
+  | {
+      readonly kind: 'changed' | 'deleted' | 'bookmark';
+      readonly object: unknown;
+      readonly version: string | undefined;
+    }
   | { readonly kind: 'error'; readonly status: number; readonly message: string }
   | { readonly kind: 'malformed'; readonly message: string };
 
@@ -31,12 +35,17 @@ export function parseWatchLine(line: string): WatchEvent {
   const object = asRecord(event?.['object']);
   const kind = KINDS.get(event?.['type']);
   if (kind && object) return { kind, object, version: versionOf(object) };
-  if (event?.['type'] !== 'ERROR') return { kind: 'malformed', message: `a watch event has no known type: ${JSON.stringify(line.slice(0, 80))}` };
+  if (event?.['type'] !== 'ERROR')
+    return { kind: 'malformed', message: `a watch event has no known type: ${JSON.stringify(line.slice(0, 80))}` };
   const status = object?.['code'];
   const message = object?.['message'];
   // Older servers say "Expired" or "Gone" by reason alone.
   const expired = object?.['reason'] === 'Expired' || object?.['reason'] === 'Gone';
-  return { kind: 'error', status: expired ? 410 : typeof status === 'number' ? status : 0, message: typeof message === 'string' ? message : '' };
+  return {
+    kind: 'error',
+    status: expired ? 410 : typeof status === 'number' ? status : 0,
+    message: typeof message === 'string' ? message : '',
+  };
 }
 
 /** The page, or undefined where the answer is no Kubernetes list. */

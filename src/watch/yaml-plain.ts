@@ -98,7 +98,8 @@ class PlainReader {
     while (this.#line?.indent === indent) {
       const match = KEY.exec(this.#line.text) ?? QUOTED_KEY.exec(this.#line.text);
       const key = match?.[1];
-      if (!match || key === undefined || key === '__proto__' || WORDS.has(key) || Object.hasOwn(out, key)) throw new OutsideSubset();
+      if (!match || key === undefined || key === '__proto__' || WORDS.has(key) || Object.hasOwn(out, key))
+        throw new OutsideSubset();
       out[key] = this.#value(match[2] ?? '', indent, indent);
     }
     this.#refuseDeeper(indent);
@@ -155,6 +156,13 @@ function scalar(text: string): unknown {
   if (WORDS.has(text)) return WORDS.get(text);
   if (NUMBER.test(text)) return Number(text);
   if (ADDRESS.test(text)) return text;
-  if (!PLAIN.test(text) || /^\d/.test(text) && ODD_NUMBER.test(text) || text.includes(': ') || text.includes(' #') || text.endsWith(':')) throw new OutsideSubset();
+  if (
+    !PLAIN.test(text) ||
+    (/^\d/.test(text) && ODD_NUMBER.test(text)) ||
+    text.includes(': ') ||
+    text.includes(' #') ||
+    text.endsWith(':')
+  )
+    throw new OutsideSubset();
   return text;
 }

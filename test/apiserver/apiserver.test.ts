@@ -27,7 +27,10 @@ if (assets === undefined || assets === '') {
     await server.kubectl(['create', 'namespace', 'shop']);
     // More services than a page holds, each with an address that the server chose.
     const anyAddress = { clusterIP: undefined, clusterIPs: undefined };
-    await server.apply(...Array.from({ length: 12 }, (_, i) => rawService(`s${i}`, 0, anyAddress)), rawSlice('s0', ['10.1.0.1']));
+    await server.apply(
+      ...Array.from({ length: 12 }, (_, i) => rawService(`s${i}`, 0, anyAddress)),
+      rawSlice('s0', ['10.1.0.1']),
+    );
     await source.start(mirror);
     await mirror.until('sync', () => mirror.syncs === 1, 30_000);
     t.is(mirror.keys.filter((key) => key.startsWith('Service/shop/')).length, 12);
@@ -43,7 +46,11 @@ if (assets === undefined || assets === '') {
     await server.startServer();
     await server.apply(rawSlice('s0', ['10.1.0.3']));
     await server.kubectl(['delete', '-n', 'shop', 'service', 's2']);
-    await mirror.until('changes after the return', () => endpoints(mirror) === 1 && !mirror.keys.includes('Service/shop/s2'), 60_000);
+    await mirror.until(
+      'changes after the return',
+      () => endpoints(mirror) === 1 && !mirror.keys.includes('Service/shop/s2'),
+      60_000,
+    );
     t.is(mirror.syncs, 1);
   });
 
@@ -59,7 +66,11 @@ if (assets === undefined || assets === '') {
     await source.start(mirror);
     await mirror.until('problems', () => mirror.problems.length === 3, 30_000);
     t.true(mirror.problems.every((problem) => problem.message.startsWith('403')));
-    t.deepEqual(mirror.problems.map((problem) => problem.field).sort(), ['list endpointslices.discovery.k8s.io', 'list nodes', 'list services']);
+    t.deepEqual(mirror.problems.map((problem) => problem.field).sort(), [
+      'list endpointslices.discovery.k8s.io',
+      'list nodes',
+      'list services',
+    ]);
   });
 }
 

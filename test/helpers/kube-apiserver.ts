@@ -48,7 +48,10 @@ export class KubeApiserver {
   /** A kubeconfig for a bearer token; by default the administrator's. */
   async kubeconfig(token = ADMIN_TOKEN): Promise<string> {
     const path = join(this.#directory, `kubeconfig-${token}`);
-    const cluster = { server: `https://127.0.0.1:${this.port}`, 'certificate-authority': join(this.#directory, 'apiserver.crt') };
+    const cluster = {
+      server: `https://127.0.0.1:${this.port}`,
+      'certificate-authority': join(this.#directory, 'apiserver.crt'),
+    };
     const config = {
       apiVersion: 'v1',
       kind: 'Config',
@@ -65,10 +68,15 @@ export class KubeApiserver {
   async kubectl(args: readonly string[], input = ''): Promise<string> {
     const kubeconfig = await this.kubeconfig();
     return new Promise((resolve, reject) => {
-      const child = execFile(join(this.#assets, 'kubectl'), ['--kubeconfig', kubeconfig, ...args], { timeout: 30_000 }, (error, out, err) => {
-        if (error) reject(new Error(`kubectl ${args.join(' ')}: ${err}`));
-        else resolve(out);
-      });
+      const child = execFile(
+        join(this.#assets, 'kubectl'),
+        ['--kubeconfig', kubeconfig, ...args],
+        { timeout: 30_000 },
+        (error, out, err) => {
+          if (error) reject(new Error(`kubectl ${args.join(' ')}: ${err}`));
+          else resolve(out);
+        },
+      );
       child.stdin?.end(input);
     });
   }
@@ -103,7 +111,8 @@ export class KubeApiserver {
     ]);
     const deadline = Date.now() + STARTS_WITHIN_MS;
     while (!(await this.#ready())) {
-      if (this.#server.exitCode !== null || Date.now() > deadline) throw new Error(`kube-apiserver does not become ready:\n${this.#log.slice(-4000)}`);
+      if (this.#server.exitCode !== null || Date.now() > deadline)
+        throw new Error(`kube-apiserver does not become ready:\n${this.#log.slice(-4000)}`);
       await sleep(250);
     }
   }
@@ -117,7 +126,10 @@ export class KubeApiserver {
   async #prepare(): Promise<void> {
     const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
     await writeFile(join(this.#directory, 'sa.key'), privateKey.export({ type: 'pkcs1', format: 'pem' }));
-    await writeFile(join(this.#directory, 'tokens.csv'), `${ADMIN_TOKEN},admin,1,"system:masters"\nnobody-token,nobody,2\n`);
+    await writeFile(
+      join(this.#directory, 'tokens.csv'),
+      `${ADMIN_TOKEN},admin,1,"system:masters"\nnobody-token,nobody,2\n`,
+    );
   }
 
   #startEtcd(peerPort: number): void {
@@ -148,7 +160,11 @@ export class KubeApiserver {
   async #ready(): Promise<boolean> {
     const certificate = join(this.#directory, 'apiserver.crt');
     if (!existsSync(certificate)) return false;
-    const options = { ca: readFileSync(certificate), headers: { Authorization: `Bearer ${ADMIN_TOKEN}` }, timeout: 2000 };
+    const options = {
+      ca: readFileSync(certificate),
+      headers: { Authorization: `Bearer ${ADMIN_TOKEN}` },
+      timeout: 2000,
+    };
     return new Promise((resolve) => {
       const request = get(`https://127.0.0.1:${this.port}/readyz`, options, (response) => {
         response.resume();

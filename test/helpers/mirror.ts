@@ -54,7 +54,10 @@ export class Mirror implements WatchEvents {
         this.#waiting.delete(check);
         end();
       };
-      const timer = setTimeout(() => finish(() => reject(new Error(`no ${what} within ${timeoutMs} ms: ${this.#summary()}`))), timeoutMs);
+      const timer = setTimeout(
+        () => finish(() => reject(new Error(`no ${what} within ${timeoutMs} ms: ${this.#summary()}`))),
+        timeoutMs,
+      );
       const poll = setInterval(check, 20);
       this.#waiting.add(check);
     });

@@ -88,7 +88,10 @@ export class MisbehavingApi {
   }
 
   bookmark(path: string): void {
-    this.send(path, `${JSON.stringify({ type: 'BOOKMARK', object: { metadata: { resourceVersion: `${++this.#version}` } } })}\n`);
+    this.send(
+      path,
+      `${JSON.stringify({ type: 'BOOKMARK', object: { metadata: { resourceVersion: `${++this.#version}` } } })}\n`,
+    );
   }
 
   /** The last event of a collection once more. */
@@ -128,7 +131,11 @@ export class MisbehavingApi {
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', this.url);
-    const seen: SeenRequest = { path: url.pathname, query: url.searchParams, authorization: request.headers.authorization };
+    const seen: SeenRequest = {
+      path: url.pathname,
+      query: url.searchParams,
+      authorization: request.headers.authorization,
+    };
     this.requests.push(seen);
     const refusal = this.#refuse(seen);
     if (refusal) response.writeHead(refusal.status, refusal.headers ?? {}).end(refusal.body);
@@ -150,7 +157,13 @@ export class MisbehavingApi {
 
   #watch({ path, query }: SeenRequest, response: ServerResponse): void {
     const since = Number(query.get('resourceVersion'));
-    const gone = { kind: 'Status', status: 'Failure', reason: 'Expired', code: 410, message: 'too old resource version' };
+    const gone = {
+      kind: 'Status',
+      status: 'Failure',
+      reason: 'Expired',
+      code: 410,
+      message: 'too old resource version',
+    };
     if (since < this.#oldest && this.goneAs === 'status') {
       response.writeHead(410).end(JSON.stringify(gone));
       return;

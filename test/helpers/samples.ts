@@ -8,7 +8,13 @@ export function rawService(name: string, last: number, spec: Raw = {}): Raw {
     apiVersion: 'v1',
     kind: 'Service',
     metadata: { name, namespace: 'shop' },
-    spec: { type: 'ClusterIP', clusterIP: `10.96.0.${last}`, clusterIPs: [`10.96.0.${last}`], ports: [{ port: 80 }], ...spec },
+    spec: {
+      type: 'ClusterIP',
+      clusterIP: `10.96.0.${last}`,
+      clusterIPs: [`10.96.0.${last}`],
+      ports: [{ port: 80 }],
+      ...spec,
+    },
   };
 }
 
@@ -31,6 +37,11 @@ export function rawNode(name: string, address: string): Raw {
     kind: 'Node',
     metadata: { name, labels: { 'topology.kubernetes.io/zone': 'a' } },
     spec: { podCIDRs: ['10.244.1.0/24'] },
-    status: { addresses: [{ type: 'InternalIP', address }, { type: 'Hostname', address: name }] },
+    status: {
+      addresses: [
+        { type: 'InternalIP', address },
+        { type: 'Hostname', address: name },
+      ],
+    },
   };
 }

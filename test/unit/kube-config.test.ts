@@ -23,10 +23,25 @@ async function kubeconfig(directory: string, server: string, cluster: object = {
 }
 
 const replacements: readonly { name: string; server: string; apiserver: string; urls: string[] }[] = [
-  { name: 'host and port', server: 'https://10.96.0.1:443', apiserver: '192.0.2.1:6443', urls: ['https://192.0.2.1:6443'] },
-  { name: 'several, with spaces', server: 'https://a', apiserver: '192.0.2.1:6443, b:1', urls: ['https://192.0.2.1:6443', 'https://b:1'] },
+  {
+    name: 'host and port',
+    server: 'https://10.96.0.1:443',
+    apiserver: '192.0.2.1:6443',
+    urls: ['https://192.0.2.1:6443'],
+  },
+  {
+    name: 'several, with spaces',
+    server: 'https://a',
+    apiserver: '192.0.2.1:6443, b:1',
+    urls: ['https://192.0.2.1:6443', 'https://b:1'],
+  },
   { name: 'an IPv6 address', server: 'https://a', apiserver: '[fd00::1]:6443', urls: ['https://[fd00::1]:6443'] },
-  { name: 'a server with a path', server: 'https://a/k8s/clusters/c1', apiserver: 'b:1', urls: ['https://b:1/k8s/clusters/c1'] },
+  {
+    name: 'a server with a path',
+    server: 'https://a/k8s/clusters/c1',
+    apiserver: 'b:1',
+    urls: ['https://b:1/k8s/clusters/c1'],
+  },
   { name: 'a plain server', server: 'http://a:8080', apiserver: 'b:1', urls: ['http://b:1'] },
 ];
 for (const { name, server, apiserver, urls } of replacements) {
@@ -34,7 +49,10 @@ for (const { name, server, apiserver, urls } of replacements) {
     const directory = await mkdtemp(join(tmpdir(), 'weir-config-'));
     t.teardown(() => rm(directory, { recursive: true }));
     const servers = await loadApiServers({ kubeconfig: await kubeconfig(directory, server), apiserver });
-    t.deepEqual(servers.map((each) => each.url), urls);
+    t.deepEqual(
+      servers.map((each) => each.url),
+      urls,
+    );
   });
 }
 
@@ -55,9 +73,12 @@ test('a certificate for kubernetes.default.svc is accepted at whatever address -
   const subject = ['-subj', '/CN=api', '-addext', 'subjectAltName=DNS:kubernetes.default.svc'];
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', file('key')];
   await promisify(execFile)('openssl', ['req', '-x509', '-days', '2', ...key, '-out', file('crt'), ...subject]);
-  const server = createServer({ key: await readFile(file('key')), cert: await readFile(file('crt')) }, (_request, response) => {
-    response.end('{"kind":"APIVersions"}');
-  });
+  const server = createServer(
+    { key: await readFile(file('key')), cert: await readFile(file('crt')) },
+    (_request, response) => {
+      response.end('{"kind":"APIVersions"}');
+    },
+  );
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.teardown(async () => {
     server.closeAllConnections();

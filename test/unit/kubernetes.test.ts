@@ -9,7 +9,13 @@ import { MisbehavingApi, NODES, SERVICES, SLICES } from '../helpers/misbehaving-
 import { rawNode, rawService, rawSlice } from '../helpers/samples.js';
 
 /** Short enough to wait for, and far enough apart to tell one from the other. */
-const TIMING: Partial<KubernetesTiming> = { backoffMs: [20, 200], connectMs: 500, responseMs: 500, silenceMs: 300, pageSize: 2 };
+const TIMING: Partial<KubernetesTiming> = {
+  backoffMs: [20, 200],
+  connectMs: 500,
+  responseMs: 500,
+  silenceMs: 300,
+  pageSize: 2,
+};
 
 interface World {
   readonly api: MisbehavingApi;
@@ -65,7 +71,8 @@ function configFor(server: string): string {
 }
 
 const ALL = ['EndpointSlice/shop/web-1', 'Node//node-1', 'Service/shop/web'];
-const lists = (api: MisbehavingApi, path: string): number => api.requests.filter((seen) => seen.path === path && !seen.query.has('watch')).length;
+const lists = (api: MisbehavingApi, path: string): number =>
+  api.requests.filter((seen) => seen.path === path && !seen.query.has('watch')).length;
 const clusterIp = (mirror: Mirror): unknown => {
   const service = mirror.state.get('Service/shop/web');
   return service?.kind === 'Service' ? service.clusterIps[0] : undefined;
@@ -168,7 +175,15 @@ test('half a line at the end of a watch is dropped and what it would have said i
 test('an event that arrives in pieces, in the middle of a letter, is read whole', async (t) => {
   const { api, mirror, ready } = await world(t);
   await ready();
-  const object = { ...rawService('web', 6), metadata: { name: 'web', namespace: 'shop', resourceVersion: '900', annotations: { 'weir.io/note': 'é'.repeat(10) } } };
+  const object = {
+    ...rawService('web', 6),
+    metadata: {
+      name: 'web',
+      namespace: 'shop',
+      resourceVersion: '900',
+      annotations: { 'weir.io/note': 'é'.repeat(10) },
+    },
+  };
   const line = Buffer.from(`${JSON.stringify({ type: 'MODIFIED', object })}\n`);
   for (let i = 0; i < line.length; i += 7) {
     api.send(SERVICES, line.subarray(i, i + 7));
@@ -276,7 +291,9 @@ for (const status of [401, 403]) {
 test('a server that asks for patience is not called again before the time it names', async (t) => {
   const { api, mirror, start } = await world(t);
   let calls = 0;
-  api.refuse(({ path }) => (path === NODES && calls++ === 0 ? { status: 429, body: 'slow down', headers: { 'Retry-After': '1' } } : undefined));
+  api.refuse(({ path }) =>
+    path === NODES && calls++ === 0 ? { status: 429, body: 'slow down', headers: { 'Retry-After': '1' } } : undefined,
+  );
   const began = performance.now();
   await start();
   await mirror.until('sync', () => mirror.syncs === 1);

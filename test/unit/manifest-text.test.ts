@@ -13,10 +13,57 @@ function contentOf(name: string, text: string, before?: FileContent): FileConten
 }
 
 const valid = fc.constantFrom('kind', 'metadata', 'name', 'spec', 'ports', 'a/b.c', 'x-y', 'null', '12', 'a b');
-const words = fc.constantFrom('10.0.0.1', '1.5', '1e3', '0x10', '0o7', '010', '::1', 'fd00::1', 'a: b', 'a #b', 'yes', '~', '.inf', '-', '- a', '+1', '1_000', '12:30', '|', 'one\ntwo\n', '1.', '1.2.3', '10.0.0.0/8', '8080/tcp', '1e', '5e-3', '100m', '<<', 'a:', '-1', '2025-01-31T12:00:00Z', "it's", '"', '');
-const scalars = fc.oneof(words, fc.string({ maxLength: 12 }), fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean(), fc.constant(null));
+const words = fc.constantFrom(
+  '10.0.0.1',
+  '1.5',
+  '1e3',
+  '0x10',
+  '0o7',
+  '010',
+  '::1',
+  'fd00::1',
+  'a: b',
+  'a #b',
+  'yes',
+  '~',
+  '.inf',
+  '-',
+  '- a',
+  '+1',
+  '1_000',
+  '12:30',
+  '|',
+  'one\ntwo\n',
+  '1.',
+  '1.2.3',
+  '10.0.0.0/8',
+  '8080/tcp',
+  '1e',
+  '5e-3',
+  '100m',
+  '<<',
+  'a:',
+  '-1',
+  '2025-01-31T12:00:00Z',
+  "it's",
+  '"',
+  '',
+);
+const scalars = fc.oneof(
+  words,
+  fc.string({ maxLength: 12 }),
+  fc.integer(),
+  fc.double({ noNaN: true, noDefaultInfinity: true }),
+  fc.boolean(),
+  fc.constant(null),
+);
 const { tree } = fc.letrec((tie) => ({
-  tree: fc.oneof({ maxDepth: 4 }, scalars, fc.array(tie('tree'), { maxLength: 4 }), fc.dictionary(valid, tie('tree'), { maxKeys: 4 })),
+  tree: fc.oneof(
+    { maxDepth: 4 },
+    scalars,
+    fc.array(tie('tree'), { maxLength: 4 }),
+    fc.dictionary(valid, tie('tree'), { maxKeys: 4 }),
+  ),
 }));
 
 test('the plain reader and the full parser read the same from whatever the serializer writes', (t) => {
@@ -35,7 +82,47 @@ test('the plain reader and the full parser read the same from whatever the seria
 });
 
 test('the plain reader accepts nothing that the full parser refuses or reads differently', (t) => {
-  const line = fc.constantFrom('a: 1', 'b:', '- x', '-', '- a: 1', '  c: 2', '  - y', '    d: |', '      text', '# c', '', '  b: "q"', "  e: 'it''s'", 'a: b', 'x', '  z: 1.2.3', '- - 1', '  -', 'a:   ', '\t', '  "q": 1', 'k: >', 'k: [1]', 'b: {}', '   odd: 1', '- |', '  lit', '    lit2', '-   wide: 1', '    wide2: 2', '...', 'k: a #c', 'n: 0.10', 'n: -0', 'n: 007', 'a: &x 1', 'b: *x', 'c: !t 1', '? a');
+  const line = fc.constantFrom(
+    'a: 1',
+    'b:',
+    '- x',
+    '-',
+    '- a: 1',
+    '  c: 2',
+    '  - y',
+    '    d: |',
+    '      text',
+    '# c',
+    '',
+    '  b: "q"',
+    "  e: 'it''s'",
+    'a: b',
+    'x',
+    '  z: 1.2.3',
+    '- - 1',
+    '  -',
+    'a:   ',
+    '\t',
+    '  "q": 1',
+    'k: >',
+    'k: [1]',
+    'b: {}',
+    '   odd: 1',
+    '- |',
+    '  lit',
+    '    lit2',
+    '-   wide: 1',
+    '    wide2: 2',
+    '...',
+    'k: a #c',
+    'n: 0.10',
+    'n: -0',
+    'n: 007',
+    'a: &x 1',
+    'b: *x',
+    'c: !t 1',
+    '? a',
+  );
   fc.assert(
     fc.property(fc.array(line, { maxLength: 7 }), (lines) => {
       const text = lines.join('\n');
@@ -102,7 +189,11 @@ for (const { name, file, text, at } of broken) {
 }
 
 test('an invalid object inside a JSON list is reported at the line of its field', (t) => {
-  const text = JSON.stringify({ kind: 'List', items: [rawService('a', 1), rawService('b', 2, { ports: [{ port: 0 }] })] }, null, 1);
+  const text = JSON.stringify(
+    { kind: 'List', items: [rawService('a', 1), rawService('b', 2, { ports: [{ port: 0 }] })] },
+    null,
+    1,
+  );
   const line = text.split('\n').findIndex((each) => each.includes('"port": 0')) + 1;
   t.regex(contentOf('a.json', text).problems[0]?.message ?? '', new RegExp(`\\(a\\.json:${line}\\)$`));
 });

@@ -34,7 +34,10 @@ async function folder(t: ExecutionContext): Promise<Folder> {
 test('a folder is read at the start, in every format, in one batch before synced', async (t) => {
   const { directory, mirror, write, start } = await folder(t);
   await write('a.yaml', rawService('web', 1), rawSlice('web', ['10.1.0.1']));
-  await writeFile(join(directory, 'b.json'), JSON.stringify({ apiVersion: 'v1', kind: 'List', items: [rawService('api', 2)] }));
+  await writeFile(
+    join(directory, 'b.json'),
+    JSON.stringify({ apiVersion: 'v1', kind: 'List', items: [rawService('api', 2)] }),
+  );
   await write('c.yml', rawService('db', 3));
   await write('notes.txt', rawService('text', 4));
   await write('.hidden.yaml', rawService('hidden', 5));
@@ -78,9 +81,36 @@ test('a file that an editor replaces by a new one is followed', async (t) => {
   t.deepEqual(mirror.problems, []);
 });
 
+test('a file that an editor moves away before it writes the new one is not taken for removed', async (t) => {
+  const { directory, mirror, write, start } = await folder(t);
+  await write('web.yaml', rawService('web', 1));
+  await start();
+  await rename(join(directory, 'web.yaml'), join(directory, 'web.yaml~'));
+  await sleep(60);
+  await write('web.yaml', rawService('web', 2));
+  await mirror.until('new version', () => mirror.batches.length === 2);
+  t.deepEqual(
+    mirror.batches[1]?.map((change) => change.op),
+    ['set'],
+  );
+});
+
+test('a file that gets another name changes nothing', async (t) => {
+  const { directory, mirror, write, start } = await folder(t);
+  await write('web.yaml', rawService('web', 1));
+  await start();
+  await rename(join(directory, 'web.yaml'), join(directory, 'all.yaml'));
+  await sleep(500);
+  t.is(mirror.batches.length, 1);
+  t.deepEqual(mirror.problems, []);
+});
+
 test('a mounted ConfigMap, whose files change all at once behind a link, is followed', async (t) => {
   const { directory, mirror, start } = await folder(t);
-  for (const [version, last] of [['..1', 1], ['..2', 2]] as const) {
+  for (const [version, last] of [
+    ['..1', 1],
+    ['..2', 2],
+  ] as const) {
     await mkdir(join(directory, version));
     await writeFile(join(directory, version, 'web.yaml'), stringify(rawService('web', last)));
   }
@@ -99,7 +129,10 @@ test('a broken file is reported by name and line while its last good objects sta
   await write('web.yaml', rawService('web', 1));
   await write('api.yaml', rawService('api', 2));
   await start();
-  await writeFile(join(directory, 'web.yaml'), `${stringify(rawService('other', 1))}---\nkind: Service\nmetadata: {name: web\nspec:\n  ports: []\n`);
+  await writeFile(
+    join(directory, 'web.yaml'),
+    `${stringify(rawService('other', 1))}---\nkind: Service\nmetadata: {name: web\nspec:\n  ports: []\n`,
+  );
   await write('api.yaml', rawService('api', 3));
   await mirror.until('report', () => mirror.problems.length > 0);
   t.regex(mirror.problems[0]?.object ?? '', /^web\.yaml:(1[4-9])$/);
@@ -123,7 +156,10 @@ test('an invalid object keeps its last good version while its neighbours change'
   t.like(mirror.problems[0], { object: 'Service shop/web', field: 'spec.ports[0].port' });
   t.is(mirror.problems[0]?.message, 'must be a number from 1 to 65535, got 70000 (web.yaml:12)');
   t.is(mirror.state.get('Service/shop/web'), before);
-  t.deepEqual(mirror.batches[1]?.map((change) => change.op), ['set']);
+  t.deepEqual(
+    mirror.batches[1]?.map((change) => change.op),
+    ['set'],
+  );
 });
 
 test('an object that lost its name takes no object away', async (t) => {
@@ -169,7 +205,10 @@ test('a file that is written slowly in place never removes an object on the way'
   }
   await writeFile(path, text);
   await mirror.until('whole file', () => mirror.batches.flat().length >= 4);
-  t.deepEqual(mirror.batches.flat().filter((change) => change.op === 'delete'), []);
+  t.deepEqual(
+    mirror.batches.flat().filter((change) => change.op === 'delete'),
+    [],
+  );
   t.deepEqual(mirror.keys, ['Service/shop/api', 'Service/shop/web']);
 });
 

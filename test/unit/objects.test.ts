@@ -41,7 +41,11 @@ test('a Service becomes its addresses, ports and policies, with what Kubernetes 
       uid: 'u-1',
       creationTimestamp: '2025-01-31T12:00:00Z',
       labels: { app: 'web', 'service.kubernetes.io/service-proxy-name': 'weir' },
-      annotations: { 'weir.io/scheduler': 'rr', 'kube-router.io/service.dsr': 'tunnel', 'kubectl.kubernetes.io/x': 'long' },
+      annotations: {
+        'weir.io/scheduler': 'rr',
+        'kube-router.io/service.dsr': 'tunnel',
+        'kubectl.kubernetes.io/x': 'long',
+      },
     },
     spec: {
       type: 'LoadBalancer',
@@ -49,7 +53,10 @@ test('a Service becomes its addresses, ports and policies, with what Kubernetes 
       clusterIPs: ['10.96.0.1', 'FD00:0::1'],
       externalIPs: ['192.0.2.1', '192.0.2.1'],
       externalTrafficPolicy: 'Local',
-      ports: [{ name: 'http', port: 80, nodePort: 30080 }, { name: 'dns', port: 53, protocol: 'UDP', nodePort: null }],
+      ports: [
+        { name: 'http', port: 80, nodePort: 30080 },
+        { name: 'dns', port: 53, protocol: 'UDP', nodePort: null },
+      ],
     },
     status: {
       loadBalancer: {
@@ -89,14 +96,46 @@ test('a Service of an edge box needs neither namespace nor cluster address', (t)
 });
 
 const ignored: readonly { name: string; raw: unknown; reason: RegExp }[] = [
-  { name: 'a kind that Weir does not use', raw: { apiVersion: 'v1', kind: 'Secret', metadata: meta }, reason: /Secret/ },
-  { name: 'an ExternalName service', raw: rawService('web', 1, { type: 'ExternalName', clusterIPs: null, clusterIP: '' }), reason: /ExternalName/ },
-  { name: 'a headless service', raw: rawService('web', 1, { clusterIP: 'None', clusterIPs: ['None'] }), reason: /headless/ },
-  { name: 'a headless service even with external addresses', raw: rawService('web', 1, { clusterIP: 'None', clusterIPs: null, externalIPs: ['192.0.2.1'] }), reason: /headless/ },
-  { name: 'a service without any address', raw: rawService('web', 1, { clusterIP: '', clusterIPs: [] }), reason: /no address/ },
-  { name: 'a service with the headless label', raw: { ...rawService('web', 1), metadata: { ...meta, labels: { 'service.kubernetes.io/headless': '' } } }, reason: /headless/ },
-  { name: 'a slice of host names', raw: slice({ addressType: 'FQDN', endpoints: [{ addresses: ['a.example.org'] }] }), reason: /FQDN/ },
-  { name: 'a slice with the headless label', raw: slice({ metadata: { ...meta, labels: { 'service.kubernetes.io/headless': '' } } }), reason: /headless/ },
+  {
+    name: 'a kind that Weir does not use',
+    raw: { apiVersion: 'v1', kind: 'Secret', metadata: meta },
+    reason: /Secret/,
+  },
+  {
+    name: 'an ExternalName service',
+    raw: rawService('web', 1, { type: 'ExternalName', clusterIPs: null, clusterIP: '' }),
+    reason: /ExternalName/,
+  },
+  {
+    name: 'a headless service',
+    raw: rawService('web', 1, { clusterIP: 'None', clusterIPs: ['None'] }),
+    reason: /headless/,
+  },
+  {
+    name: 'a headless service even with external addresses',
+    raw: rawService('web', 1, { clusterIP: 'None', clusterIPs: null, externalIPs: ['192.0.2.1'] }),
+    reason: /headless/,
+  },
+  {
+    name: 'a service without any address',
+    raw: rawService('web', 1, { clusterIP: '', clusterIPs: [] }),
+    reason: /no address/,
+  },
+  {
+    name: 'a service with the headless label',
+    raw: { ...rawService('web', 1), metadata: { ...meta, labels: { 'service.kubernetes.io/headless': '' } } },
+    reason: /headless/,
+  },
+  {
+    name: 'a slice of host names',
+    raw: slice({ addressType: 'FQDN', endpoints: [{ addresses: ['a.example.org'] }] }),
+    reason: /FQDN/,
+  },
+  {
+    name: 'a slice with the headless label',
+    raw: slice({ metadata: { ...meta, labels: { 'service.kubernetes.io/headless': '' } } }),
+    reason: /headless/,
+  },
   { name: 'a slice of no service', raw: slice({ metadata: meta }), reason: /no Service/ },
 ];
 for (const { name, raw, reason } of ignored) {
@@ -110,29 +149,144 @@ for (const { name, raw, reason } of ignored) {
 const faulty: readonly { name: string; raw: unknown; field: string; message: RegExp }[] = [
   { name: 'no object', raw: 'text', field: '', message: /must be an object with kind and metadata, got "text"/ },
   { name: 'no kind', raw: { metadata: meta }, field: 'kind', message: /needs a kind/ },
-  { name: 'another apiVersion', raw: slice({ apiVersion: 'discovery.k8s.io/v1beta1' }), field: 'apiVersion', message: /must be discovery.k8s.io\/v1, got "discovery.k8s.io\/v1beta1"/ },
-  { name: 'no name', raw: { ...rawService('web', 1), metadata: { namespace: 'shop' } }, field: 'metadata.name', message: /must be a name .*, got nothing/ },
-  { name: 'a name that is a number', raw: { ...rawService('web', 1), metadata: { name: 80 } }, field: 'metadata.name', message: /must be a string, got 80/ },
-  { name: 'a name with a slash', raw: { ...rawService('web', 1), metadata: { name: 'a/b' } }, field: 'metadata.name', message: /got "a\/b"/ },
-  { name: 'a port out of range', raw: rawService('web', 1, { ports: [{ port: 70000 }] }), field: 'spec.ports[0].port', message: /^must be a number from 1 to 65535, got 70000$/ },
-  { name: 'a port that is text', raw: rawService('web', 1, { ports: [{ port: '80' }] }), field: 'spec.ports[0].port', message: /got "80"/ },
+  {
+    name: 'another apiVersion',
+    raw: slice({ apiVersion: 'discovery.k8s.io/v1beta1' }),
+    field: 'apiVersion',
+    message: /must be discovery.k8s.io\/v1, got "discovery.k8s.io\/v1beta1"/,
+  },
+  {
+    name: 'no name',
+    raw: { ...rawService('web', 1), metadata: { namespace: 'shop' } },
+    field: 'metadata.name',
+    message: /must be a name .*, got nothing/,
+  },
+  {
+    name: 'a name that is a number',
+    raw: { ...rawService('web', 1), metadata: { name: 80 } },
+    field: 'metadata.name',
+    message: /must be a string, got 80/,
+  },
+  {
+    name: 'a name with a slash',
+    raw: { ...rawService('web', 1), metadata: { name: 'a/b' } },
+    field: 'metadata.name',
+    message: /got "a\/b"/,
+  },
+  {
+    name: 'a port out of range',
+    raw: rawService('web', 1, { ports: [{ port: 70000 }] }),
+    field: 'spec.ports[0].port',
+    message: /^must be a number from 1 to 65535, got 70000$/,
+  },
+  {
+    name: 'a port that is text',
+    raw: rawService('web', 1, { ports: [{ port: '80' }] }),
+    field: 'spec.ports[0].port',
+    message: /got "80"/,
+  },
   { name: 'no ports', raw: rawService('web', 1, { ports: [] }), field: 'spec.ports', message: /at least one port/ },
-  { name: 'two ports without names', raw: rawService('web', 1, { ports: [{ port: 80 }, { port: 81 }] }), field: 'spec.ports[0].name', message: /must be set/ },
-  { name: 'the same port twice', raw: rawService('web', 1, { ports: [{ name: 'a', port: 80 }, { name: 'b', port: 80 }] }), field: 'spec.ports[1]', message: /repeats port 80\/TCP/ },
-  { name: 'an unknown protocol', raw: rawService('web', 1, { ports: [{ port: 80, protocol: 'tcp' }] }), field: 'spec.ports[0].protocol', message: /must be TCP, UDP or SCTP, got "tcp"/ },
-  { name: 'a node port on a ClusterIP service', raw: rawService('web', 1, { ports: [{ port: 80, nodePort: 30080 }] }), field: 'spec.ports[0].nodePort', message: /absent when spec.type is ClusterIP, got 30080/ },
-  { name: 'an unknown type', raw: rawService('web', 1, { type: 'External' }), field: 'spec.type', message: /must be ClusterIP, NodePort, LoadBalancer or ExternalName/ },
-  { name: 'a malformed external address', raw: rawService('web', 1, { externalIPs: ['192.0.2.1', '192.0.2.256'] }), field: 'spec.externalIPs[1]', message: /must be an IP address .*got "192.0.2.256"/ },
-  { name: 'a loopback external address', raw: rawService('web', 1, { externalIPs: ['127.0.0.1'] }), field: 'spec.externalIPs[0]', message: /loopback/ },
-  { name: 'a policy in lower case', raw: rawService('web', 1, { externalTrafficPolicy: 'local' }), field: 'spec.externalTrafficPolicy', message: /must be Cluster or Local/ },
-  { name: 'an annotation that is no text', raw: { ...rawService('web', 1), metadata: { ...meta, annotations: { 'weir.io/x': true } } }, field: 'metadata.annotations["weir.io/x"]', message: /put it in quotes/ },
-  { name: 'a spec that is a list', raw: { ...rawService('web', 1), spec: [] }, field: 'spec', message: /must be an object, got a list/ },
-  { name: 'no addressType', raw: slice({ addressType: undefined }), field: 'addressType', message: /must be IPv4, IPv6 or FQDN, got nothing/ },
-  { name: 'an address of the other family', raw: endpoint({ addresses: ['fd00::1'] }), field: 'endpoints[0].addresses[0]', message: /must be an IPv4 address, as addressType says, got "fd00::1"/ },
-  { name: 'an endpoint without address', raw: endpoint({ addresses: [] }), field: 'endpoints[0].addresses', message: /at least one address/ },
-  { name: 'a condition that is text', raw: endpoint({ conditions: { ready: 'yes' } }), field: 'endpoints[0].conditions.ready', message: /must be true or false, got "yes"/ },
-  { name: 'an IPv6 link-local endpoint', raw: slice({ addressType: 'IPv6', endpoints: [{ addresses: ['fe80::1'] }] }), field: 'endpoints[0].addresses[0]', message: /link-local/ },
-  { name: 'a malformed pod range', raw: { ...rawNode('n', '192.0.2.9'), spec: { podCIDRs: ['10.0.0.0/33'] } }, field: 'spec.podCIDRs[0]', message: /address range/ },
+  {
+    name: 'two ports without names',
+    raw: rawService('web', 1, { ports: [{ port: 80 }, { port: 81 }] }),
+    field: 'spec.ports[0].name',
+    message: /must be set/,
+  },
+  {
+    name: 'the same port twice',
+    raw: rawService('web', 1, {
+      ports: [
+        { name: 'a', port: 80 },
+        { name: 'b', port: 80 },
+      ],
+    }),
+    field: 'spec.ports[1]',
+    message: /repeats port 80\/TCP/,
+  },
+  {
+    name: 'an unknown protocol',
+    raw: rawService('web', 1, { ports: [{ port: 80, protocol: 'tcp' }] }),
+    field: 'spec.ports[0].protocol',
+    message: /must be TCP, UDP or SCTP, got "tcp"/,
+  },
+  {
+    name: 'a node port on a ClusterIP service',
+    raw: rawService('web', 1, { ports: [{ port: 80, nodePort: 30080 }] }),
+    field: 'spec.ports[0].nodePort',
+    message: /absent when spec.type is ClusterIP, got 30080/,
+  },
+  {
+    name: 'an unknown type',
+    raw: rawService('web', 1, { type: 'External' }),
+    field: 'spec.type',
+    message: /must be ClusterIP, NodePort, LoadBalancer or ExternalName/,
+  },
+  {
+    name: 'a malformed external address',
+    raw: rawService('web', 1, { externalIPs: ['192.0.2.1', '192.0.2.256'] }),
+    field: 'spec.externalIPs[1]',
+    message: /must be an IP address .*got "192.0.2.256"/,
+  },
+  {
+    name: 'a loopback external address',
+    raw: rawService('web', 1, { externalIPs: ['127.0.0.1'] }),
+    field: 'spec.externalIPs[0]',
+    message: /loopback/,
+  },
+  {
+    name: 'a policy in lower case',
+    raw: rawService('web', 1, { externalTrafficPolicy: 'local' }),
+    field: 'spec.externalTrafficPolicy',
+    message: /must be Cluster or Local/,
+  },
+  {
+    name: 'an annotation that is no text',
+    raw: { ...rawService('web', 1), metadata: { ...meta, annotations: { 'weir.io/x': true } } },
+    field: 'metadata.annotations["weir.io/x"]',
+    message: /put it in quotes/,
+  },
+  {
+    name: 'a spec that is a list',
+    raw: { ...rawService('web', 1), spec: [] },
+    field: 'spec',
+    message: /must be an object, got a list/,
+  },
+  {
+    name: 'no addressType',
+    raw: slice({ addressType: undefined }),
+    field: 'addressType',
+    message: /must be IPv4, IPv6 or FQDN, got nothing/,
+  },
+  {
+    name: 'an address of the other family',
+    raw: endpoint({ addresses: ['fd00::1'] }),
+    field: 'endpoints[0].addresses[0]',
+    message: /must be an IPv4 address, as addressType says, got "fd00::1"/,
+  },
+  {
+    name: 'an endpoint without address',
+    raw: endpoint({ addresses: [] }),
+    field: 'endpoints[0].addresses',
+    message: /at least one address/,
+  },
+  {
+    name: 'a condition that is text',
+    raw: endpoint({ conditions: { ready: 'yes' } }),
+    field: 'endpoints[0].conditions.ready',
+    message: /must be true or false, got "yes"/,
+  },
+  {
+    name: 'an IPv6 link-local endpoint',
+    raw: slice({ addressType: 'IPv6', endpoints: [{ addresses: ['fe80::1'] }] }),
+    field: 'endpoints[0].addresses[0]',
+    message: /link-local/,
+  },
+  {
+    name: 'a malformed pod range',
+    raw: { ...rawNode('n', '192.0.2.9'), spec: { podCIDRs: ['10.0.0.0/33'] } },
+    field: 'spec.podCIDRs[0]',
+    message: /address range/,
+  },
 ];
 for (const { name, raw, field, message } of faulty) {
   test(`an object with ${name} is refused with its field and the value received`, (t) => {
@@ -151,9 +305,27 @@ test('a problem names the object as kubectl does', (t) => {
 
 const conditions: readonly { name: string; given: object; ready: boolean; serving: boolean; terminating: boolean }[] = [
   { name: 'without conditions', given: {}, ready: true, serving: true, terminating: false },
-  { name: 'with null conditions', given: { conditions: { ready: null, serving: null, terminating: null } }, ready: true, serving: true, terminating: false },
-  { name: 'that is not ready', given: { conditions: { ready: false } }, ready: false, serving: false, terminating: false },
-  { name: 'that terminates', given: { conditions: { ready: false, serving: true, terminating: true } }, ready: false, serving: true, terminating: true },
+  {
+    name: 'with null conditions',
+    given: { conditions: { ready: null, serving: null, terminating: null } },
+    ready: true,
+    serving: true,
+    terminating: false,
+  },
+  {
+    name: 'that is not ready',
+    given: { conditions: { ready: false } },
+    ready: false,
+    serving: false,
+    terminating: false,
+  },
+  {
+    name: 'that terminates',
+    given: { conditions: { ready: false, serving: true, terminating: true } },
+    ready: false,
+    serving: true,
+    terminating: true,
+  },
 ];
 for (const { name, given, ...expected } of conditions) {
   test(`an endpoint ${name} gets the conditions that Kubernetes gives it`, (t) => {
@@ -164,8 +336,17 @@ for (const { name, given, ...expected } of conditions) {
 test('a slice keeps node, hints and each address once, and leaves out ports without number', (t) => {
   const parsed = sliceOf(
     slice({
-      ports: [{ name: 'all', port: null }, { name: 'http', port: 8080 }],
-      endpoints: [{ addresses: ['10.1.0.1', '10.1.0.1'], nodeName: 'n1', hints: { forZones: [{ name: 'a' }], forNodes: [{ name: 'n1' }] } }],
+      ports: [
+        { name: 'all', port: null },
+        { name: 'http', port: 8080 },
+      ],
+      endpoints: [
+        {
+          addresses: ['10.1.0.1', '10.1.0.1'],
+          nodeName: 'n1',
+          hints: { forZones: [{ name: 'a' }], forNodes: [{ name: 'n1' }] },
+        },
+      ],
     }),
   );
   t.is(parsed.service, 'web');
@@ -175,7 +356,15 @@ test('a slice keeps node, hints and each address once, and leaves out ports with
 });
 
 test('a slice without the label belongs to the Service that owns it', (t) => {
-  const owned = slice({ metadata: { ...meta, ownerReferences: [{ kind: 'Node', name: 'n' }, { kind: 'Service', name: 'api' }] } });
+  const owned = slice({
+    metadata: {
+      ...meta,
+      ownerReferences: [
+        { kind: 'Node', name: 'n' },
+        { kind: 'Service', name: 'api' },
+      ],
+    },
+  });
   t.is(sliceOf(owned).service, 'api');
 });
 
@@ -185,14 +374,30 @@ test('a slice whose lists are null has no endpoints', (t) => {
 
 test('a Node becomes its addresses, pod ranges and zone; an address that is none is noted and left out', (t) => {
   const raw = { ...rawNode('node-1', '192.0.2.9'), spec: { podCIDR: '10.244.1.7/24' } };
-  t.like(nodeOf(raw), { name: 'node-1', addresses: ['192.0.2.9'], internalIps: ['192.0.2.9'], podCidrs: ['10.244.1.0/24'], zone: 'a' });
-  const odd = parseResource({ ...raw, status: { addresses: [{ type: 'ExternalIP', address: 'host' }, { type: 'InternalIP', address: '192.0.2.9' }] } });
+  t.like(nodeOf(raw), {
+    name: 'node-1',
+    addresses: ['192.0.2.9'],
+    internalIps: ['192.0.2.9'],
+    podCidrs: ['10.244.1.0/24'],
+    zone: 'a',
+  });
+  const odd = parseResource({
+    ...raw,
+    status: {
+      addresses: [
+        { type: 'ExternalIP', address: 'host' },
+        { type: 'InternalIP', address: '192.0.2.9' },
+      ],
+    },
+  });
   t.is(odd.kind, 'resource');
   if (odd.kind === 'resource') t.is(odd.problems[0]?.field, 'status.addresses[0].address');
 });
 
 test('the items of a list are read whether or not they name their kind', (t) => {
-  t.deepEqual(expandList({ kind: 'ServiceList', apiVersion: 'v1', items: [{ metadata: meta }] }), [{ apiVersion: 'v1', kind: 'Service', metadata: meta }]);
+  t.deepEqual(expandList({ kind: 'ServiceList', apiVersion: 'v1', items: [{ metadata: meta }] }), [
+    { apiVersion: 'v1', kind: 'Service', metadata: meta },
+  ]);
   t.deepEqual(expandList({ kind: 'List', items: [rawService('web', 1)] }), [rawService('web', 1)]);
   t.deepEqual(expandList({ kind: 'List', items: null }), []);
   const { kind: _kind, apiVersion: _apiVersion, ...bare } = rawService('web', 1);
@@ -203,7 +408,10 @@ test('two readings of the same object are the same, and any difference shows', (
   t.true(sameValue(sliceOf(slice({})), sliceOf(slice({}))));
   t.false(sameValue(sliceOf(slice({})), sliceOf(endpoint({ nodeName: 'other' }))));
   t.false(sameValue({ a: 1 }, { b: 1 }));
-  t.not(resourceKey({ kind: 'Service', namespace: 'a', name: 'b.c' }), resourceKey({ kind: 'Service', namespace: 'a.b', name: 'c' }));
+  t.not(
+    resourceKey({ kind: 'Service', namespace: 'a', name: 'b.c' }),
+    resourceKey({ kind: 'Service', namespace: 'a.b', name: 'c' }),
+  );
 });
 
 test('no JSON value whatever makes the parser throw', (t) => {
@@ -211,11 +419,34 @@ test('no JSON value whatever makes the parser throw', (t) => {
   const versions = fc.constantFrom('v1', 'discovery.k8s.io/v1');
   const any = fc.jsonValue({ maxDepth: 4 });
   const fields = fc.dictionary(
-    fc.constantFrom('ports', 'clusterIP', 'clusterIPs', 'externalIPs', 'type', 'labels', 'annotations', 'name', 'addresses', 'loadBalancer', 'podCIDRs', '__proto__'),
+    fc.constantFrom(
+      'ports',
+      'clusterIP',
+      'clusterIPs',
+      'externalIPs',
+      'type',
+      'labels',
+      'annotations',
+      'name',
+      'addresses',
+      'loadBalancer',
+      'podCIDRs',
+      '__proto__',
+    ),
     any,
   );
   const near = fc.record(
-    { kind: kinds, apiVersion: versions, metadata: fc.oneof(fc.constant(meta), fields, any), spec: fc.oneof(fields, any), status: fc.oneof(fields, any), endpoints: any, ports: any, addressType: fc.constantFrom('IPv4', 'IPv6', 7), items: any },
+    {
+      kind: kinds,
+      apiVersion: versions,
+      metadata: fc.oneof(fc.constant(meta), fields, any),
+      spec: fc.oneof(fields, any),
+      status: fc.oneof(fields, any),
+      endpoints: any,
+      ports: any,
+      addressType: fc.constantFrom('IPv4', 'IPv6', 7),
+      items: any,
+    },
     { requiredKeys: [] },
   );
   fc.assert(

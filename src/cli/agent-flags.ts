@@ -1,0 +1,106 @@
+/** The flags of the agent, and the options that they make. */
+import { FORWARDINGS, SCHEDULERS } from '../core/model.js';
+import { XDP_MODES } from '../loader/xdp.js';
+import type { AgentOptions } from '../options.js';
+import { BPF_ROOT } from './common-flags.js';
+import type { Context } from './context.js';
+import { flag, optional, usageError, type Values } from './flags.js';
+import {
+  apiServer,
+  bool,
+  deviceName,
+  duration,
+  flowEntries,
+  glob,
+  list,
+  listen,
+  nodePortRule,
+  notYet,
+  oneOf,
+  path,
+  portRange,
+  prefixes,
+  word,
+} from './parse.js';
+
+/** Those that decide what should be in the kernel: `weir diff` takes them as well. */
+export const STATE_FLAGS = {
+  dataplane: flag('--dataplane <NAME>', 'bpf', oneOf(['bpf'], ['ipvs']), 'bpf'),
+  manifests: optional('--manifests <DIR>', 'read the objects from the YAML and JSON files of this folder', path),
+  kubeconfig: optional('--kubeconfig <FILE>', 'read the objects from the API server of this file (default: in-cluster)', path),
+  apiserver: flag('--apiserver <HOST:PORT,...>', 'where the API server is, in place of its ClusterIP', list(apiServer), ''),
+  nodeName: optional('--node-name <NAME>', 'this node (default: $NODE_NAME, then the host name)', word),
+  devices: flag('--devices <NAMES>', 'uplinks and overlay devices; none: those with a default route', list(deviceName), ''),
+  podDevices: flag('--pod-devices <GLOBS>', "the host's side of pod devices", list(glob), 'veth*,cali*,lxc*,eni*'),
+  forwarding: flag('--forwarding <MODE>', 'nat or dsr, for services that do not say', oneOf(FORWARDINGS, ['dsr-l2']), 'nat'),
+  scheduler: flag(
+    '--scheduler <NAME>',
+    'maglev, rr or random, for services that do not say',
+    oneOf(SCHEDULERS, ['lc', 'sh', 'dh']),
+    'maglev',
+  ),
+  nodeportAddresses: flag('--nodeport-addresses <CIDRS>', 'where node ports are served: all, primary or prefixes', nodePortRule, 'all'),
+  dsrSources: flag('--dsr-sources <CIDRS>', 'from where, besides nodes, tunnelled packets are accepted', prefixes, ''),
+  runServiceProxy: flag('--run-service-proxy [BOOL]', 'whether services are served', bool, 'true', 'true'),
+  bpfRoot: BPF_ROOT,
+} as const;
+
+/** The rest. What is ignored so far does no harm by that; what would is refused. */
+export const AGENT_FLAGS = {
+  ...STATE_FLAGS,
+  xdp: flag('--xdp <MODE>', 'auto, native, generic or off', oneOf(XDP_MODES), 'auto'),
+  snatPorts: flag('--snat-ports <A-B>', 'ports to which sources are translated', portRange, '61000-65535'),
+  flowEntries: optional('--flow-entries <V4[,V6]>', 'sizes of the flow tables, where they are made anew', flowEntries),
+  healthBindAddress: flag('--health-bind-address <ADDR:PORT>', 'serves /healthz /livez /readyz', listen, '0.0.0.0:10256'),
+  metricsBindAddress: flag('--metrics-bind-address <ADDR:PORT>', 'without effect yet', listen, '127.0.0.1:10249'),
+  runFirewall: optional('--run-firewall [BOOL]', 'without effect yet: no network policy is enforced', bool, 'true'),
+  clusterCidr: flag('--cluster-cidr <CIDRS>', 'without effect yet', prefixes, ''),
+  serviceCidr: flag('--service-cidr <CIDRS>', 'without effect yet', prefixes, ''),
+  takeoverGrace: flag('--takeover-grace <DURATION>', 'without effect yet', duration, '60s'),
+  keepEstablished: optional('--keep-established [BOOL]', 'without effect yet', bool, 'true'),
+  denyAction: flag('--deny-action <ACTION>', 'without effect yet', oneOf(['drop', 'reject']), 'drop'),
+  cgroup: optional('--cgroup <PATH>', 'not available yet', notYet),
+  serviceProxyName: optional('--service-proxy-name <NAME>', 'not available yet', notYet),
+  masqueradeAll: optional('--masquerade-all [BOOL]', 'not available yet', bool, 'true'),
+  defaultDenyUnknown: optional('--default-deny-unknown [BOOL]', 'not available yet', bool, 'true'),
+} as const;
+
+type StateValues = Values<typeof STATE_FLAGS>;
+
+/** The options for an agent, or a usage error where flags do not go together. */
+export function agentOptions(values: Values<typeof AGENT_FLAGS>, context: Context): AgentOptions {
+  const unavailable = { '--masquerade-all': values.masqueradeAll, '--default-deny-unknown': values.defaultDenyUnknown };
+  for (const [name, value] of Object.entries(unavailable)) {
+    if (value) throw usageError(`${name}: "true" cannot be obeyed: this flag is not available yet`);
+  }
+  const { xdp, snatPorts, healthBindAddress } = values;
+  return { ...stateOptions(values, context), xdp, snatPorts, health: healthBindAddress, flowEntries: values.flowEntries };
+}
+
+export type StateOptions = Omit<AgentOptions, 'xdp' | 'snatPorts' | 'health' | 'flowEntries'>;
+
+export function stateOptions(values: StateValues, context: Context): StateOptions {
+  const { bpfRoot, manifests, kubeconfig, devices, podDevices, forwarding, scheduler, dsrSources, runServiceProxy } = values;
+  if (manifests !== undefined && kubeconfig !== undefined) {
+    throw usageError(`--manifests: ${JSON.stringify(manifests)} does not go with --kubeconfig ${JSON.stringify(kubeconfig)}`);
+  }
+  return {
+    bpfRoot,
+    nodeName: values.nodeName ?? nodeNameOf(context),
+    manifests,
+    kubeconfig,
+    apiservers: values.apiserver,
+    devices,
+    podDevices,
+    forwarding,
+    scheduler,
+    nodePortAddresses: values.nodeportAddresses,
+    dsrSources,
+    runServiceProxy,
+  };
+}
+
+/** As the kubelet names the node: the host name in lower case. */
+function nodeNameOf(context: Context): string {
+  return context.env['NODE_NAME']?.trim() || context.hostname().trim().toLowerCase();
+}

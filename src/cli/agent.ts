@@ -1,0 +1,40 @@
+/** `weir agent`: the agent in the foreground, until it is told to end. */
+import { fileURLToPath } from 'node:url';
+import { Agent, type Log } from '../agent.js';
+import { WeirError } from '../errors.js';
+import { readNetwork } from '../host/network.js';
+import { missingCapabilities } from '../loader/capabilities.js';
+import { ensureRoot, lockRoot } from '../loader/pins.js';
+import { AGENT_FLAGS, agentOptions } from './agent-flags.js';
+import { defineCommand, type ExitCode } from './command.js';
+import type { Context } from './context.js';
+import { openSource } from './source.js';
+
+const OBJECT = fileURLToPath(new URL('../../../bpf/build/weir.bpf.o', import.meta.url));
+
+export const agentCommand = defineCommand({
+  path: 'agent',
+  summary: 'keep the kernel in step with the objects; the dataplane stays when it ends',
+  flags: AGENT_FLAGS,
+  exits: { 0: 'ended by SIGTERM or SIGINT', 1: 'failed, or another agent uses the same --bpf-root' },
+  run: async (values, context): Promise<ExitCode> => {
+    const options = agentOptions(values, context);
+    const log = logTo(context);
+    const missing = missingCapabilities();
+    if (missing.length > 0) throw new WeirError('WEIR_CAPABILITY', `start the agent: missing ${missing.join(', ')}`);
+    ensureRoot(options.bpfRoot);
+    using lock = lockRoot(options.bpfRoot); // before anything in the kernel is touched
+    void lock;
+    if (values.runFirewall) log('warn', 'network policies are not enforced yet: --run-firewall has no effect');
+    using agent = new Agent(options, log, await readNetwork(), OBJECT);
+    log('info', `started pid=${process.pid} node=${options.nodeName} bpf-root=${options.bpfRoot}`);
+    await agent.run(openSource(options), context.signal);
+    log('info', 'ended; the dataplane stays in force');
+    return 0;
+  },
+});
+
+/** Lines of time, level and message. */
+export function logTo(context: Context): Log {
+  return (level, message) => void context.stderr.write(`${new Date(context.now()).toISOString()} ${level} ${message}\n`);
+}

@@ -1,0 +1,13 @@
+/** Flags that several commands share. */
+import { resolve } from 'node:path';
+import { flag } from './flags.js';
+import { oneOf, path } from './parse.js';
+
+export const BPF_ROOT = flag(
+  '--bpf-root <DIR>',
+  'directory of the pins, on a mounted bpf file system',
+  (text, refuse) => resolve(path(text, refuse)),
+  '/sys/fs/bpf/weir',
+);
+
+export const OUTPUT = flag('-o, --output <FORMAT>', 'json or table', oneOf(['json', 'table']), 'table');

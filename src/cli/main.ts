@@ -1,0 +1,83 @@
+/** The command line: finds the command, runs it, turns what went wrong into one line and an exit code. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, type Option } from 'commander';
+import { describeError, WeirError } from '../errors.js';
+import { agentCommand } from './agent.js';
+import type { CliCommand, ExitCode } from './command.js';
+import { type Context, processContext } from './context.js';
+import { usageError } from './flags.js';
+import { statusCommand } from './status.js';
+
+const COMMANDS: readonly CliCommand[] = [agentCommand, statusCommand];
+
+const GROUPS: Readonly<Record<string, string>> = {};
+
+/** Runs one command line (without node and script) and returns its exit code. */
+export async function main(argv: readonly string[], context: Context): Promise<ExitCode> {
+  let code: ExitCode = 0;
+  try {
+    await buildProgram(context, (result) => (code = result)).parseAsync(argv, { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0; // help or version
+    const reported = error instanceof CommanderError ? wrongUsage(error, argv) : error;
+    context.stderr.write(`weir: ${describeError(reported)}\n`);
+    return reported instanceof WeirError && reported.code === 'WEIR_USAGE' ? 2 : 1;
+  }
+}
+
+/** ms within which the process ends after a signal, whatever still hangs. */
+const GRACE = 4000;
+
+/** The process `bin/weir`: signals end what runs, everything else is main's. */
+export async function runProcess(argv: readonly string[]): Promise<void> {
+  const stop = new AbortController();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      stop.abort();
+      setTimeout(() => process.exit(0), GRACE).unref();
+    });
+  }
+  const context = processContext(stop.signal);
+  const fail = (error: unknown): never => {
+    context.stderr.write(`weir: ${describeError(error)}\n`);
+    process.exit(1);
+  };
+  process.on('uncaughtException', fail);
+  process.on('unhandledRejection', fail);
+  process.stdout.on('error', () => process.exit(0)); // the reader has seen enough
+  process.exit(await main(argv, context));
+}
+
+function buildProgram(context: Context, finish: (code: ExitCode) => void): Command {
+  const program = new Command('weir');
+  program.description('Kubernetes load balancer and policy dataplane').version(version()).exitOverride();
+  program.configureHelp({ optionDescription: describeOption });
+  program.configureOutput({ writeOut: (text) => context.stdout.write(text), writeErr: () => undefined });
+  program.addHelpText('after', '\nExit codes:\n  0  done\n  1  the answer is no, or it failed\n  2  wrong usage');
+  const groups = new Map<string, Command>();
+  for (const command of COMMANDS) {
+    const [noun = '', verb] = command.path.split(' ');
+    const group = verb === undefined ? program : (groups.get(noun) ?? program.command(noun).summary(GROUPS[noun] ?? ''));
+    if (verb !== undefined) groups.set(noun, group);
+    command.build(group, context, finish);
+  }
+  return program;
+}
+
+function describeOption({ description, defaultValueDescription }: Option): string {
+  return defaultValueDescription === undefined ? description : `${description} (default: ${defaultValueDescription})`;
+}
+
+/** One line of what commander says in several. */
+function wrongUsage(error: CommanderError, argv: readonly string[]): WeirError {
+  if (error.code === 'commander.help') {
+    return usageError(argv.length === 0 ? 'no command given' : `${argv.join(' ')}: this needs one more word`);
+  }
+  return usageError(error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '));
+}
+
+function version(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string };
+  return manifest.version;
+}

@@ -1,0 +1,15 @@
+/** Where the objects come from: a folder or the API server. */
+import type { Source } from '../core/model.js';
+import { kubernetesSource } from '../watch/kubernetes.js';
+import { manifestSource } from '../watch/manifests.js';
+
+export interface SourceOptions {
+  readonly manifests: string | undefined;
+  readonly kubeconfig: string | undefined;
+  readonly apiservers: readonly string[];
+}
+
+export function openSource({ manifests, kubeconfig, apiservers }: SourceOptions): Source {
+  if (manifests !== undefined) return manifestSource({ directory: manifests });
+  return kubernetesSource({ kubeconfig, apiserver: apiservers.length > 0 ? apiservers.join(',') : undefined });
+}
