@@ -486,7 +486,8 @@ export class Agent {
 }
 
 function dropInvalid(space: string): void {
-  const rules = 'table inet guard { chain forward { type filter hook forward priority 0; ct state invalid counter drop; } }';
+  const chain = 'type filter hook forward priority 0\n ct state invalid counter drop\n';
+  const rules = `table inet guard {\n chain forward {\n ${chain} }\n}\n`;
   execFileSync('ip', ['netns', 'exec', space, '/usr/sbin/nft', '-f', '-'], { input: rules, stdio: ['pipe', 'ignore', 'inherit'] });
 }
 
