@@ -191,7 +191,7 @@ struct flow6_key {
 
 /* What becomes of the packets that match the key; see enum flow_kind for which end address and nat replace. */
 struct flow {
-	__u64 seen; /* ns of CLOCK_MONOTONIC, renewed at most once a second */
+	__u64 seen; /* kernel ticks (see config), renewed at most once a second */
 	__u32 backend; /* id in weir_backends when recorded */
 	__u32 service; /* id in weir_names */
 	struct ip address; /* forward: the backend; replies: the frontend */
@@ -207,7 +207,7 @@ struct flow {
 /* How to reach a backend's next hop; kept by the programs themselves, each word written at once. */
 struct hop {
 	__u64 where; /* bytes 0-5 the neighbour's MAC, bytes 6-7 index in weir_uplinks; 0: unknown */
-	__u64 until; /* ns of CLOCK_MONOTONIC */
+	__u64 until; /* kernel ticks */
 };
 
 struct device {
@@ -247,6 +247,10 @@ struct config {
 	__u32 flood_rate; /* new flows a second on one core above which hashed DSR flows are not recorded, 0: no limit */
 	__u16 snat_first;
 	__u16 snat_count;
+	__u32 ticks_per_second; /* the kernel's tick, in which flows are timed */
+	__u32 pad;
+	__u64 ticks; /* a moment in ticks, */
+	__u64 ticks_time; /* and the same in ns of CLOCK_MONOTONIC */
 };
 
 struct drop_key {
@@ -273,7 +277,7 @@ struct counter {
 };
 
 struct rate {
-	__u64 since; /* ns of CLOCK_MONOTONIC, start of the second */
+	__u64 since; /* kernel ticks, start of the second */
 	__u64 flows;
 };
 

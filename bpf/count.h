@@ -30,11 +30,12 @@ static __always_inline void remember_drop(const struct packet *p)
 
 	if (seen) {
 		seen->count++;
-		seen->last = p->now;
+		seen->last = bpf_ktime_get_ns();
 		return;
 	}
-	struct drop first = { .count = 1, .first = p->now, .last = p->now, .ifindex = p->ifindex };
+	struct drop first = { .count = 1, .first = bpf_ktime_get_ns(), .ifindex = p->ifindex };
 
+	first.last = first.first;
 	bpf_map_update_elem(&weir_drops, &key, &first, BPF_ANY);
 }
 

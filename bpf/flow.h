@@ -5,8 +5,7 @@
 
 #include "maps.h"
 #include "packet.h"
-
-#define SECOND 1000000000ULL
+#include "settings.h"
 
 static __always_inline void flow4_key_of(struct flow4_key *key, const struct flow6_key *tuple)
 {

@@ -11,9 +11,6 @@
 #include "sweep.h"
 #include "xdp.h"
 
-/* Links the enums into BTF, where user space reads them. */
-const volatile enum hook abi_hook = 0;
-
 static __always_inline int finish_tc(const struct packet *p, enum step step, long action)
 {
 	account(p, step);
@@ -40,7 +37,7 @@ static __always_inline int finish_xdp(const struct packet *p, enum step step, lo
 /* Where the frame of this device has its network header; makes the headers readable. */
 static __always_inline must_use enum parsed parse_skb(struct __sk_buff *skb, struct packet *p, enum hook hook, bool ethernet)
 {
-	p->now = bpf_ktime_get_coarse_ns();
+	p->now = bpf_jiffies64();
 	p->ifindex = skb->ifindex;
 	p->hook = hook;
 	p->l3 = ethernet ? sizeof(struct ethhdr) : 0;
@@ -89,10 +86,17 @@ static __always_inline must_use enum step xdp_forward(struct xdp_md *ctx, struct
 	return xdp_send_translated(ctx, p, &to, where, REASON_FORWARDED_NAT, action);
 }
 
+/* A SYN under a flood, to where the hash alone decides: not worth looking for in the flow table. */
+static __always_inline bool is_flood(const struct packet *p, const struct frontend *frontend)
+{
+	return is_tcp(p) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && frontend->forwarding == FORWARDING_DSR &&
+	       frontend->scheduler == SCHEDULER_MAGLEV && flooding(p);
+}
+
 static __always_inline must_use enum step xdp_to_frontend(struct xdp_md *ctx, struct packet *p, struct frontend *frontend,
 							  long *action)
 {
-	struct flow *flow = flow_find(p->family, &p->tuple);
+	struct flow *flow = is_flood(p, frontend) ? NULL : flow_find(p->family, &p->tuple);
 	struct flow fresh;
 	enum step step;
 
@@ -109,13 +113,11 @@ static __always_inline must_use enum step xdp_to_frontend(struct xdp_md *ctx, st
 /* A reply to a translated source: back to the client from here. */
 static __noinline enum step xdp_from_snat(struct xdp_md *ctx, struct packet *p, long *action)
 {
-	struct config *config = config_get();
-	__u16 port = bpf_ntohs(p->tuple.destination_port);
 	struct flow6_key to;
 	struct flow *back;
 	__u64 where;
 
-	if (!config || (__u16)(port - config->snat_first) >= config->snat_count || p->hop_limit <= 1)
+	if (p->hop_limit <= 1)
 		return STEP_PASS;
 	back = bpf_map_lookup_elem(&weir_snat, &p->tuple);
 	if (!back)
@@ -149,8 +151,10 @@ int weir_xdp(struct xdp_md *ctx)
 	key.port = p.tuple.destination_port;
 	key.protocol = p.tuple.protocol;
 	frontend = bpf_map_lookup_elem(&weir_frontends, &key);
+	if (!frontend && !is_snat_port(&p))
+		return XDP_PASS;
 	p.ifindex = ctx->ingress_ifindex;
-	p.now = bpf_ktime_get_coarse_ns();
+	p.now = bpf_jiffies64();
 	step = frontend ? xdp_to_frontend(ctx, &p, frontend, &action) : xdp_from_snat(ctx, &p, &action);
 	return finish_xdp(&p, step, action);
 }
@@ -230,12 +234,13 @@ int weir_pod_out(struct __sk_buff *skb)
 SEC("syscall")
 int weir_sweep(struct sweep *sweep)
 {
-	struct sweep now = { .now = bpf_ktime_get_ns() };
+	struct sweep now = { .now = bpf_jiffies64(), .time = bpf_ktime_get_ns() };
 
 	bpf_for_each_map_elem(&weir_flows4, sweep_flow4, &now, 0);
 	bpf_for_each_map_elem(&weir_flows6, sweep_flow6, &now, 0);
 	bpf_for_each_map_elem(&weir_snat, sweep_snat, &now, 0);
 	sweep->now = now.now;
+	sweep->time = now.time;
 	sweep->kept = now.kept;
 	sweep->removed = now.removed;
 	return 0;

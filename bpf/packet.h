@@ -41,7 +41,7 @@ enum fragment {
 
 struct packet {
 	struct flow6_key tuple; /* as it is on the wire now; IPv4 mapped */
-	__u64 now;
+	__u64 now; /* kernel ticks */
 	__u32 ifindex; /* device of this hook */
 	__u32 length; /* bytes from the network header on, by the header's own account */
 	__u16 l3; /* offsets from the start of the frame */

@@ -28,6 +28,14 @@ static __always_inline struct config *config_get(void)
 	return bpf_map_lookup_elem(&weir_config, &zero);
 }
 
+/* Could this be a reply to a source that we have translated? */
+static __always_inline bool is_snat_port(const struct packet *p)
+{
+	struct config *config = config_get();
+
+	return config && (__u16)(bpf_ntohs(p->tuple.destination_port) - config->snat_first) < config->snat_count;
+}
+
 /* A source port of this node's range; the low bits of the address tried before are not reused in sequence (RFC 6056). */
 static __always_inline __be16 random_snat_port(const struct config *config)
 {
@@ -164,6 +172,16 @@ static __always_inline bool flooded(const struct packet *p)
 		rate->flows = 0;
 	}
 	return ++rate->flows > config->flood_rate;
+}
+
+/* Has this second's allowance been used up? Counts nothing. */
+static __always_inline bool flooding(const struct packet *p)
+{
+	struct config *config = config_get();
+	__u32 zero = 0;
+	struct rate *rate = bpf_map_lookup_elem(&weir_rate, &zero);
+
+	return config && rate && config->flood_rate && rate->flows > config->flood_rate && p->now - rate->since < SECOND;
 }
 
 /* Records the flow towards the backend that is filled in. The kind of translation follows from where client and backend are. */

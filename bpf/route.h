@@ -5,15 +5,14 @@
 
 #include "maps.h"
 #include "packet.h"
+#include "settings.h"
 
 #ifndef AF_INET
 #define AF_INET 2
 #define AF_INET6 10
 #endif
 
-enum {
-	HOP_LIFETIME = 200 * 1000 * 1000, /* ns; how stale a cached neighbour may be */
-};
+#define HOP_LIFETIME (SECOND / 5) /* how stale a cached neighbour may be */
 
 /* The route of this node's own packets or of forwarded ones to an address. Returns BPF_FIB_LKUP_RET_* or a negative errno. */
 static __always_inline long route_find(void *ctx, struct bpf_fib_lookup *fib, __u8 family, __u32 ifindex, const struct ip *source,

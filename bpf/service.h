@@ -144,12 +144,10 @@ static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p,
 /* A reply to a port of this node that stands for a client. */
 static __noinline enum step from_snat(struct __sk_buff *skb, struct packet *p, long *action)
 {
-	struct config *config = config_get();
-	__u16 port = bpf_ntohs(p->tuple.destination_port);
 	struct flow6_key to = { .protocol = p->tuple.protocol };
 	struct flow *back;
 
-	if (!config || (__u16)(port - config->snat_first) >= config->snat_count)
+	if (!is_snat_port(p))
 		return STEP_NEXT;
 	back = bpf_map_lookup_elem(&weir_snat, &p->tuple);
 	if (!back)

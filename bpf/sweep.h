@@ -17,7 +17,8 @@ enum {
 };
 
 struct sweep {
-	__u64 now;
+	__u64 now; /* kernel ticks */
+	__u64 time; /* ns of CLOCK_MONOTONIC at the same moment */
 	__u64 kept;
 	__u64 removed;
 };

@@ -12,6 +12,7 @@ import { describeError, WeirError } from './errors.js';
 import { NetworkMonitor } from './host/monitor.js';
 import { readNetwork } from './host/network.js';
 import { neededSysctls, writeSysctl } from './host/sysctl.js';
+import { ticksPerSecond } from './loader/clock.js';
 import { type Dataplane, openDataplane } from './loader/dataplane.js';
 import { KernelTables } from './maps/kernel-tables.js';
 import { type Config, LAYOUT_HASH, MAPS } from './maps/layout.js';
@@ -50,6 +51,8 @@ export class Agent {
   #generation = 0n;
   #writes = 0;
   #sweeping = false;
+  /** One moment on both clocks: flows are timed in ticks, people read seconds. */
+  #clock = { ticks: 0n, ticksTime: 0n };
   #reading = false;
 
   constructor(options: AgentOptions, log: Log, network: Network, objectPath: string) {
@@ -73,6 +76,7 @@ export class Agent {
 
   /** Runs until stop is called by the signal; the dataplane stays when it ends. */
   async run(source: Source, signal: AbortSignal): Promise<void> {
+    await this.#sweep();
     this.#attachDevices();
     this.#syncNode();
     let networkTimer: NodeJS.Timeout | undefined;
@@ -291,7 +295,8 @@ export class Agent {
     if (this.#sweeping) return;
     this.#sweeping = true;
     try {
-      await this.#dataplane.sweep();
+      const { ticks, time } = await this.#dataplane.sweep();
+      this.#clock = { ticks, ticksTime: time };
     } catch (error) {
       this.#log('error', describeError(error));
     } finally {
@@ -334,6 +339,8 @@ export class Agent {
       floodRate: FLOOD_RATE,
       snatFirst: first,
       snatCount: last - first + 1,
+      ticksPerSecond: ticksPerSecond(),
+      ...this.#clock,
     });
   }
 }

@@ -10,4 +10,7 @@ export const BPF_ROOT = flag(
   '/sys/fs/bpf/weir',
 );
 
-export const OUTPUT = flag('-o, --output <FORMAT>', 'json or table', oneOf(['json', 'table']), 'table');
+const FORMATS = ['json', 'table'] as const;
+export type Format = (typeof FORMATS)[number];
+
+export const OUTPUT = flag<Format>('-o, --output <FORMAT>', 'json or table', oneOf(FORMATS), 'table');

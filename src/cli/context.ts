@@ -3,7 +3,8 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Output {
-  write(text: string): unknown;
+  /** Calls `written` once the text has left the process. */
+  write(text: string, written?: () => void): unknown;
 }
 
 export interface Context {
@@ -36,4 +37,9 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch((error: unknown) => {
     if (!signal.aborted) throw error;
   });
+}
+
+/** Writes and waits until the text has left the process: a pipe may take it slowly. */
+export function send(out: Output, text: string): Promise<void> {
+  return new Promise((resolve) => void out.write(text, () => resolve()));
 }

@@ -3,14 +3,29 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, type Option } from 'commander';
 import { describeError, WeirError } from '../errors.js';
 import { agentCommand } from './agent.js';
+import { backendListCommand } from './backend.js';
 import type { CliCommand, ExitCode } from './command.js';
-import { type Context, processContext } from './context.js';
+import { type Context, processContext, send } from './context.js';
+import { dropsCommand } from './drops.js';
 import { usageError } from './flags.js';
+import { flowListCommand } from './flow.js';
+import { serviceListCommand } from './service.js';
 import { statusCommand } from './status.js';
 
-const COMMANDS: readonly CliCommand[] = [agentCommand, statusCommand];
+const COMMANDS: readonly CliCommand[] = [
+  agentCommand,
+  statusCommand,
+  serviceListCommand,
+  backendListCommand,
+  flowListCommand,
+  dropsCommand,
+];
 
-const GROUPS: Readonly<Record<string, string>> = {};
+const GROUPS: Readonly<Record<string, string>> = {
+  service: 'what is served',
+  backend: 'who serves it',
+  flow: 'which flow goes where',
+};
 
 /** Runs one command line (without node and script) and returns its exit code. */
 export async function main(argv: readonly string[], context: Context): Promise<ExitCode> {
@@ -46,7 +61,9 @@ export async function runProcess(argv: readonly string[]): Promise<void> {
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
   process.stdout.on('error', () => process.exit(0)); // the reader has seen enough
-  process.exit(await main(argv, context));
+  const code = await main(argv, context);
+  await Promise.all([send(context.stdout, ''), send(context.stderr, '')]);
+  process.exit(code); // whatever still runs has nothing to say
 }
 
 function buildProgram(context: Context, finish: (code: ExitCode) => void): Command {
@@ -71,10 +88,10 @@ function describeOption({ description, defaultValueDescription }: Option): strin
 
 /** One line of what commander says in several. */
 function wrongUsage(error: CommanderError, argv: readonly string[]): WeirError {
-  if (error.code === 'commander.help') {
-    return usageError(argv.length === 0 ? 'no command given' : `${argv.join(' ')}: this needs one more word`);
-  }
-  return usageError(error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '));
+  if (error.code !== 'commander.help') return usageError(error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '));
+  const [noun] = argv;
+  const verbs = COMMANDS.map(({ path }) => path.split(' ')).flatMap(([first, verb]) => (first === noun ? (verb ?? []) : []));
+  return usageError(noun === undefined ? 'no command given' : `${noun}: no command given, must be one of ${verbs.join(', ')}`);
 }
 
 function version(): string {

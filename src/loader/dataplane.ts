@@ -3,6 +3,7 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { WeirError } from '../errors.js';
 import { missingCapabilities } from './capabilities.js';
+import { ticksPerSecond } from './clock.js';
 import type { Device } from './devices.js';
 import { mapInfo, type MapShape, withPinned } from './kernel-map.js';
 import type { Fd } from './libbpf.js';
@@ -31,13 +32,16 @@ export interface DataplaneOptions {
   readonly xdp?: 'plain' | 'frags' | 'none';
 }
 
-/** What one sweep of the flow tables did, in entries. */
+/** What one sweep of the flow tables did, in entries, and when. */
 export interface SweepResult {
+  /** The moment in kernel ticks, and in ns of CLOCK_MONOTONIC. */
+  readonly ticks: bigint;
+  readonly time: bigint;
   readonly kept: number;
   readonly removed: number;
 }
 
-/** Room for struct sweep of bpf/sweep.h, which the program fills: now, kept, removed (__u64 each); larger is allowed. */
+/** Room for struct sweep of bpf/sweep.h, which the program fills: now, time, kept, removed (__u64 each); larger is allowed. */
 const SWEEP_CONTEXT_SIZE = 64;
 
 /**
@@ -58,6 +62,7 @@ export function openDataplane(options: DataplaneOptions): Dataplane {
   try {
     const maps = [...object.maps().values()].filter((map) => !map.name.includes('.'));
     sizeFlows(object, options);
+    setTick(object);
     for (const map of maps) usePin(map, join(options.bpfRoot, map.name));
     prepareXdp(object, options.xdp ?? 'plain');
     object.load();
@@ -106,7 +111,12 @@ export class Dataplane implements Disposable {
   async sweep(): Promise<SweepResult> {
     const context = Buffer.alloc(SWEEP_CONTEXT_SIZE);
     await testRunAsync(this.program(SWEEP_PROGRAM), { context });
-    return { kept: Number(context.readBigUInt64LE(8)), removed: Number(context.readBigUInt64LE(16)) };
+    return {
+      ticks: context.readBigUInt64LE(0),
+      time: context.readBigUInt64LE(8),
+      kept: Number(context.readBigUInt64LE(16)),
+      removed: Number(context.readBigUInt64LE(24)),
+    };
   }
 
   [Symbol.dispose](): void {
@@ -124,6 +134,16 @@ export function checkKernel(version: string = release()): void {
     `start on Linux ${version}: Weir needs ${OLDEST_KERNEL.join('.')} or newer`,
   );
 }
+
+/** Settings that the programs have as constants: settings.h. */
+function setTick(object: BpfObject): void {
+  const constants = [...object.maps().values()].find((map) => map.name.endsWith('.rodata'));
+  if (constants?.shape().valueSize !== TICK_SIZE) return; // an object of a test
+  const tick = Buffer.alloc(TICK_SIZE);
+  tick.writeUInt32LE(ticksPerSecond());
+  constants.setInitialValue(tick);
+}
+const TICK_SIZE = 4;
 
 function sizeFlows(object: BpfObject, { flowEntries }: DataplaneOptions): void {
   if (!flowEntries) return;

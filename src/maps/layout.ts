@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0x13b0fc2f;
+export const LAYOUT_HASH = 0x74b9c2c1;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;
@@ -396,7 +396,7 @@ export const flow6KeyCodec: Codec<Flow6Key> = {
   decode: decodeFlow6Key,
 };
 
-/** struct config, 48 bytes */
+/** struct config, 72 bytes */
 export interface Config {
   readonly layout: number;
   readonly pid: number;
@@ -408,9 +408,13 @@ export interface Config {
   readonly floodRate: number;
   readonly snatFirst: number;
   readonly snatCount: number;
+  readonly ticksPerSecond: number;
+  readonly ticks: bigint;
+  readonly ticksTime: bigint;
 }
 
 export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 72);
   buffer.writeUInt32LE(value.layout, offset);
   buffer.writeUInt32LE(value.pid, offset + 4);
   buffer.writeUInt32LE(value.dataplane, offset + 8);
@@ -421,6 +425,9 @@ export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
   buffer.writeUInt32LE(value.floodRate, offset + 40);
   buffer.writeUInt16LE(value.snatFirst, offset + 44);
   buffer.writeUInt16LE(value.snatCount, offset + 46);
+  buffer.writeUInt32LE(value.ticksPerSecond, offset + 48);
+  buffer.writeBigUInt64LE(value.ticks, offset + 56);
+  buffer.writeBigUInt64LE(value.ticksTime, offset + 64);
 }
 
 export function decodeConfig(buffer: Buffer, offset = 0): Config {
@@ -435,12 +442,15 @@ export function decodeConfig(buffer: Buffer, offset = 0): Config {
     floodRate: buffer.readUInt32LE(offset + 40),
     snatFirst: buffer.readUInt16LE(offset + 44),
     snatCount: buffer.readUInt16LE(offset + 46),
+    ticksPerSecond: buffer.readUInt32LE(offset + 48),
+    ticks: buffer.readBigUInt64LE(offset + 56),
+    ticksTime: buffer.readBigUInt64LE(offset + 64),
   };
 }
 
 export const configCodec: Codec<Config> = {
   name: 'config',
-  size: 48,
+  size: 72,
   encode: encodeConfig,
   decode: decodeConfig,
 };
@@ -926,7 +936,7 @@ export const MAPS = {
     name: 'weir_config',
     type: 2,
     keySize: 4,
-    valueSize: 48,
+    valueSize: 72,
     maxEntries: 1,
     flags: 0,
     key: u32Codec,

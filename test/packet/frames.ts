@@ -298,7 +298,9 @@ export class Packet {
     header.set(macBytes(ether.destination), 0);
     header.set(macBytes(ether.source), 6);
     header.writeUInt16BE(ETHERTYPE[familyOf(network.source)], 12);
-    return damage.reduce((frame, change) => change(frame), Buffer.concat([header, this.network()]));
+    let frame: Buffer = Buffer.concat([header, this.network()]);
+    for (const change of damage) frame = change(frame);
+    return frame;
   }
 
   /** From the network header on. */

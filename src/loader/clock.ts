@@ -1,0 +1,12 @@
+/** The kernel's tick, in which the programs time flows. */
+import { sys } from './native.js';
+
+const CLOCK_MONOTONIC_COARSE = 6;
+
+/** CONFIG_HZ of the running kernel: the coarse clock advances once a tick (clock_getres(2)). */
+export function ticksPerSecond(): number {
+  const resolution = Buffer.alloc(16);
+  sys.clockGetRes.call('read the length of a tick', CLOCK_MONOTONIC_COARSE, resolution);
+  const seconds = Number(resolution.readBigInt64LE(0)) + Number(resolution.readBigInt64LE(8)) / 1e9;
+  return Math.round(1 / seconds);
+}
