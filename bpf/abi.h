@@ -248,7 +248,7 @@ struct config {
 	__u16 snat_first;
 	__u16 snat_count;
 	__u32 ticks_per_second; /* the kernel's tick, in which flows are timed */
-	__u32 pad;
+	__u32 fast_path; /* 1: flows may be redirected past the node's stack */
 	__u64 ticks; /* a moment in ticks, */
 	__u64 ticks_time; /* and the same in ns of CLOCK_MONOTONIC */
 };

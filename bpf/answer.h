@@ -120,8 +120,10 @@ static __always_inline void reset_of(const struct packet *p, const struct tcphdr
 	}
 }
 
-static __noinline enum step answer_reset(struct __sk_buff *skb, struct packet *p, long *action)
+__noinline enum step answer_reset(struct __sk_buff *skb, struct packet *p, long *action)
 {
+	if (!p || !action)
+		return STEP_PASS;
 	struct tcphdr in, out;
 	__u8 header[sizeof(struct ipv6hdr)];
 	__u32 bare = p->family == FAMILY_V4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
@@ -139,10 +141,10 @@ static __noinline enum step answer_reset(struct __sk_buff *skb, struct packet *p
 	if (bpf_skb_change_tail(skb, p->l4 + sizeof(out), 0))
 		return drop(p, REASON_INTERNAL);
 	answer_header(p, header, IPPROTO_TCP, sizeof(out));
-	if (p->family == FAMILY_V4 ? bpf_skb_store_bytes(skb, p->l3, header, sizeof(struct iphdr), 0)
-				   : bpf_skb_store_bytes(skb, p->l3, header, sizeof(struct ipv6hdr), 0))
+	if (p->family == FAMILY_V4 ? bpf_skb_store_bytes(skb, p->l3, header, sizeof(struct iphdr), BPF_F_RECOMPUTE_CSUM)
+				   : bpf_skb_store_bytes(skb, p->l3, header, sizeof(struct ipv6hdr), BPF_F_RECOMPUTE_CSUM))
 		return drop(p, REASON_INTERNAL);
-	if (bpf_skb_store_bytes(skb, p->l4, &out, sizeof(out), 0))
+	if (bpf_skb_store_bytes(skb, p->l4, &out, sizeof(out), BPF_F_RECOMPUTE_CSUM))
 		return drop(p, REASON_INTERNAL);
 	return send_back(skb, p, REASON_NO_ENDPOINT, action);
 }
@@ -182,9 +184,11 @@ static __always_inline __s64 quote_sum(struct __sk_buff *skb, const struct packe
 }
 
 /* Turns the packet into an ICMP error about itself and sends it back. reason is what gets counted. */
-static __noinline enum step answer_icmp(struct __sk_buff *skb, struct packet *p, struct icmp_header *icmp, enum reason reason,
-					long *action)
+__noinline enum step answer_icmp(struct __sk_buff *skb, struct packet *p, struct icmp_header *icmp, enum reason reason,
+				 long *action)
 {
+	if (!p || !icmp || !action)
+		return STEP_PASS;
 	__u8 header[sizeof(struct ipv6hdr)];
 	__u32 quote = quote_length(p), grow;
 	__s64 sum = quote_sum(skb, p, quote);
@@ -201,13 +205,13 @@ static __noinline enum step answer_icmp(struct __sk_buff *skb, struct packet *p,
 		return drop(p, REASON_INTERNAL);
 	if (p->family == FAMILY_V4) {
 		answer_header(p, header, IPPROTO_ICMP, sizeof(*icmp) + quote);
-		if (bpf_skb_store_bytes(skb, p->l3, header, sizeof(struct iphdr), 0) ||
-		    bpf_skb_store_bytes(skb, p->l3 + sizeof(struct iphdr), icmp, sizeof(*icmp), 0))
+		if (bpf_skb_store_bytes(skb, p->l3, header, sizeof(struct iphdr), BPF_F_RECOMPUTE_CSUM) ||
+		    bpf_skb_store_bytes(skb, p->l3 + sizeof(struct iphdr), icmp, sizeof(*icmp), BPF_F_RECOMPUTE_CSUM))
 			return drop(p, REASON_INTERNAL);
 	} else {
 		answer_header(p, header, IPPROTO_ICMPV6, sizeof(*icmp) + quote);
-		if (bpf_skb_store_bytes(skb, p->l3, header, sizeof(struct ipv6hdr), 0) ||
-		    bpf_skb_store_bytes(skb, p->l3 + sizeof(struct ipv6hdr), icmp, sizeof(*icmp), 0))
+		if (bpf_skb_store_bytes(skb, p->l3, header, sizeof(struct ipv6hdr), BPF_F_RECOMPUTE_CSUM) ||
+		    bpf_skb_store_bytes(skb, p->l3 + sizeof(struct ipv6hdr), icmp, sizeof(*icmp), BPF_F_RECOMPUTE_CSUM))
 			return drop(p, REASON_INTERNAL);
 	}
 	return send_back(skb, p, reason, action);

@@ -189,8 +189,10 @@ static __noinline enum step error_to_client(struct __sk_buff *skb, struct packet
 }
 
 /* At ingress: errors that are addressed to a frontend or to a translated port, and those of redirected flows. tunnelled is set with STEP_TUNNEL. */
-static __noinline enum step icmp_ingress(struct __sk_buff *skb, struct packet *p, struct flow *tunnelled, long *action)
+__noinline enum step icmp_ingress(struct __sk_buff *skb, struct packet *p, struct flow *tunnelled, long *action)
 {
+	if (!p || !tunnelled || !action)
+		return STEP_PASS;
 	struct quote q = {};
 	struct flow6_key answered;
 	struct flow *flow;
@@ -214,8 +216,10 @@ static __noinline enum step icmp_ingress(struct __sk_buff *skb, struct packet *p
 }
 
 /* An error that another node has sent through the tunnel to the backend it concerns. */
-static __noinline enum step icmp_to_endpoint(struct __sk_buff *skb, struct packet *p, struct ip *endpoint, long *action)
+__noinline enum step icmp_to_endpoint(struct __sk_buff *skb, struct packet *p, struct ip *endpoint, long *action)
 {
+	if (!p || !endpoint || !action)
+		return STEP_PASS;
 	struct quote q = {};
 	struct flow6_key answered;
 	struct flow *flow;
@@ -230,8 +234,10 @@ static __noinline enum step icmp_to_endpoint(struct __sk_buff *skb, struct packe
 }
 
 /* At egress towards a client: errors about what it sent to a frontend. */
-static __noinline enum step icmp_egress(struct __sk_buff *skb, struct packet *p)
+__noinline enum step icmp_egress(struct __sk_buff *skb, struct packet *p)
 {
+	if (!p)
+		return STEP_PASS;
 	struct quote q = {};
 	struct flow6_key answered;
 	struct flow *back;

@@ -6,8 +6,10 @@
 #include "record.h"
 
 /* Renews the entry for replies of a forward flow; records it anew where the LRU has lost it. */
-static __noinline void keep_reply(struct packet *p, struct flow *flow)
+__noinline int keep_reply(struct packet *p, struct flow *flow)
 {
+	if (!p || !flow)
+		return 0;
 	struct flow6_key key = {
 		.source = flow->address,
 		.destination = flow->flags & FLOW_SNAT ? flow->nat : p->tuple.source,
@@ -18,21 +20,24 @@ static __noinline void keep_reply(struct packet *p, struct flow *flow)
 	struct flow *back;
 
 	if (flow->forwarding == FORWARDING_DSR && !(flow->flags & FLOW_LOCAL))
-		return; /* its replies do not pass here */
+		return 0; /* its replies do not pass here */
 	if (flow->flags & FLOW_SNAT) {
 		back = bpf_map_lookup_elem(&weir_snat, &key);
 	} else {
 		back = flow_find(p->family, &key);
 		if (!back && record_reply(p, flow) != STEP_NEXT)
-			return;
+			return 0;
 	}
 	if (back)
 		back->seen = p->now;
+	return 0;
 }
 
 /* Renews the forward entry of a flow whose reply passed. */
-static __noinline void keep_forward(struct packet *p, struct flow *back)
+__noinline int keep_forward(struct packet *p, struct flow *back)
 {
+	if (!p || !back)
+		return 0;
 	struct flow6_key key = {
 		.source = back->kind == FLOW_SNAT_REPLY ? back->nat : p->tuple.destination,
 		.destination = back->address,
@@ -44,6 +49,7 @@ static __noinline void keep_forward(struct packet *p, struct flow *back)
 
 	if (flow && flow->kind == FLOW_FORWARD)
 		flow->seen = p->now;
+	return 0;
 }
 
 #endif

@@ -43,7 +43,7 @@ static __always_inline must_use enum parsed parse_skb(struct __sk_buff *skb, str
 	p->l3 = ethernet ? sizeof(struct ethhdr) : 0;
 	if (skb_data(skb) + LINEAR_BYTES > skb_end(skb))
 		bpf_skb_pull_data(skb, skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES);
-	return parse_network(p, skb_data(skb), skb_end(skb), skb->protocol);
+	return parse_whole(skb, p, skb->protocol);
 }
 
 static __always_inline bool has_ethernet(struct __sk_buff *skb)
@@ -156,6 +156,8 @@ int weir_xdp(struct xdp_md *ctx)
 	p.ifindex = ctx->ingress_ifindex;
 	p.now = bpf_jiffies64();
 	step = frontend ? xdp_to_frontend(ctx, &p, frontend, &action) : xdp_from_snat(ctx, &p, &action);
+	if (step == STEP_PASS)
+		p.reason = 0; /* TC does it, and counts it */
 	return finish_xdp(&p, step, action);
 }
 
@@ -172,8 +174,8 @@ int weir_up_in(struct __sk_buff *skb)
 	if (parsed == PARSED_OTHER && is_tunnelled(&p)) {
 		step = receive_tunnelled(skb, &p, &endpoint);
 		if (step == STEP_NEXT)
-			step = p.tuple.source_port ? to_endpoint(skb, &p, &endpoint, &flow)
-						   : icmp_to_endpoint(skb, &p, &endpoint, &action);
+			step = is_icmp(&p) ? icmp_to_endpoint(skb, &p, &endpoint, &action)
+					   : to_endpoint(skb, &p, &endpoint, &flow);
 	} else if (parsed == PARSED_PORTS) {
 		step = service_ingress(skb, &p, ORIGIN_OUTSIDE, &flow, &action);
 	} else if (parsed == PARSED_ICMP) {

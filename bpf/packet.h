@@ -14,6 +14,12 @@
 
 #define must_use __attribute__((warn_unused_result))
 
+/*
+ * Functions that are neither inlined nor static are verified by the kernel once, on their own, instead of once for every path
+ * that leads to them: without that the programs exceed what a kernel is willing to check. The price is that each must look at
+ * its pointers, though no caller passes NULL.
+ */
+
 /* What a stage decided. Only the entry points turn it into an XDP or TC code. */
 enum step {
 	STEP_NEXT, /* nothing decided: the next stage looks */

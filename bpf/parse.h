@@ -69,6 +69,11 @@ struct fragment_header {
 	__be32 id;
 };
 
+static __always_inline bool is_icmp(const struct packet *p)
+{
+	return p->tuple.protocol == (p->family == FAMILY_V4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
 static __always_inline must_use enum parsed parse_ports(struct packet *p, void *data, void *end)
 {
 	__u32 need;
@@ -100,7 +105,7 @@ static __always_inline must_use enum parsed parse_ports(struct packet *p, void *
 	}
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
-		return PARSED_ICMP;
+		return is_icmp(p) ? PARSED_ICMP : PARSED_OTHER;
 	default:
 		return PARSED_OTHER;
 	}

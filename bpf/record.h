@@ -12,6 +12,7 @@
 
 enum {
 	PORT_TRIES = 16,
+	SNAT_TRIES = 64, /* bounds what a new flow costs where the range is nearly used up */
 	FLOW_IDLE_COLLIDING = 60, /* s after which another flow may take over a client's port at a backend */
 };
 
@@ -36,12 +37,6 @@ static __always_inline bool is_snat_port(const struct packet *p)
 	return config && (__u16)(bpf_ntohs(p->tuple.destination_port) - config->snat_first) < config->snat_count;
 }
 
-/* A source port of this node's range; the low bits of the address tried before are not reused in sequence (RFC 6056). */
-static __always_inline __be16 random_snat_port(const struct config *config)
-{
-	return bpf_htons(config->snat_first + scale(bpf_get_prandom_u32(), config->snat_count));
-}
-
 /* Fills flow->nat with the address this node uses towards its backend. False: no way there. */
 static __noinline bool snat_address(void *ctx, struct packet *p, struct flow *flow)
 {
@@ -49,7 +44,7 @@ static __noinline bool snat_address(void *ctx, struct packet *p, struct flow *fl
 	struct uplink *uplink;
 	__u32 first = 0;
 
-	if (!route_usable(route_find(ctx, &fib, p->family, p->ifindex, &p->tuple.source, &flow->address)))
+	if (!route_exists(route_find(ctx, &fib, p->family, p->ifindex, &p->tuple.source, &flow->address)))
 		return false;
 	uplink = uplink_of(fib.ifindex);
 	if (!uplink && flow->flags & FLOW_LOCAL)
@@ -61,8 +56,10 @@ static __noinline bool snat_address(void *ctx, struct packet *p, struct flow *fl
 }
 
 /* Takes a free port of this node for the flow and records how its replies are translated back. */
-static __noinline enum step record_snat(struct packet *p, struct flow *flow)
+__noinline enum step record_snat(struct packet *p, struct flow *flow)
 {
+	if (!p || !flow)
+		return STEP_PASS;
 	struct config *config = config_get();
 	struct flow back = {
 		.seen = p->now,
@@ -78,14 +75,19 @@ static __noinline enum step record_snat(struct packet *p, struct flow *flow)
 		.flags = flow->flags,
 	};
 	struct flow6_key key = { .protocol = p->tuple.protocol };
+	__u32 offset;
 
 	if (!config)
 		return drop(p, REASON_INTERNAL);
+	/* RFC 6056 section 3.3.1: from a random port on, one after the other */
+	offset = scale(bpf_get_prandom_u32(), config->snat_count);
 	key.source = flow->address;
 	key.source_port = flow->port;
 	key.destination = flow->nat;
-	for (int i = 0; i < PORT_TRIES; i++) {
-		key.destination_port = random_snat_port(config);
+	for (int i = 0; i < SNAT_TRIES; i++) {
+		if (offset >= config->snat_count)
+			offset = 0;
+		key.destination_port = bpf_htons(config->snat_first + offset++);
 		if (bpf_map_update_elem(&weir_snat, &key, &back, BPF_NOEXIST) == 0) {
 			flow->nat_port = key.destination_port;
 			return STEP_NEXT;
@@ -105,8 +107,10 @@ static __always_inline bool collides(const struct packet *p, const struct flow *
 }
 
 /* Records how the backend's replies to this client get back the frontend's address. */
-static __noinline enum step record_reply(struct packet *p, struct flow *flow)
+__noinline enum step record_reply(struct packet *p, struct flow *flow)
 {
+	if (!p || !flow)
+		return STEP_PASS;
 	struct flow back = {
 		.seen = p->now,
 		.backend = flow->backend,
@@ -144,15 +148,18 @@ static __noinline enum step record_reply(struct packet *p, struct flow *flow)
 /* Both directions can be redirected between devices that carry our programs: then the stack need not see the flow. */
 static __noinline bool flow_is_fast(void *ctx, struct packet *p, struct flow *flow)
 {
+	struct config *config = config_get();
 	struct bpf_fib_lookup fib;
 	__u32 ifindex;
 
-	if (!route_usable(route_find(ctx, &fib, p->family, p->ifindex, &p->tuple.source, &flow->address)))
+	if (!config || !config->fast_path)
+		return false;
+	if (!route_exists(route_find(ctx, &fib, p->family, p->ifindex, &p->tuple.source, &flow->address)))
 		return false;
 	ifindex = fib.ifindex;
 	if (!bpf_map_lookup_elem(&weir_devices, &ifindex))
 		return false;
-	if (!route_usable(route_find(ctx, &fib, p->family, ifindex, &flow->address, &p->tuple.source)))
+	if (!route_exists(route_find(ctx, &fib, p->family, ifindex, &flow->address, &p->tuple.source)))
 		return false;
 	ifindex = fib.ifindex;
 	return bpf_map_lookup_elem(&weir_devices, &ifindex) != NULL;

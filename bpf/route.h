@@ -37,6 +37,12 @@ static __always_inline bool route_usable(long result)
 	return result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH;
 }
 
+/* There is a way, though this very packet may be too large for it. */
+static __always_inline bool route_exists(long result)
+{
+	return route_usable(result) || result == BPF_FIB_LKUP_RET_FRAG_NEEDED;
+}
+
 static __always_inline struct uplink *uplink_of(__u32 ifindex)
 {
 	struct device *device = bpf_map_lookup_elem(&weir_devices, &ifindex);

@@ -11,9 +11,11 @@
 #include "tunnel.h"
 
 /* Finds the way of the packet that to describes, rewrites and sends it. The packet is untouched unless it is sent. */
-static __noinline enum step send_translated(struct __sk_buff *skb, struct packet *p, struct flow6_key *to, enum reason reason,
-					    long *action)
+__noinline enum step send_translated(struct __sk_buff *skb, struct packet *p, struct flow6_key *to, enum reason reason,
+				     long *action)
 {
+	if (!p || !to || !action)
+		return STEP_PASS;
 	struct bpf_fib_lookup fib;
 	enum step step;
 	long route;
@@ -37,8 +39,10 @@ static __noinline enum step send_translated(struct __sk_buff *skb, struct packet
 }
 
 /* The packet of a known flow, on its way from the client. */
-static __noinline enum step forward(struct __sk_buff *skb, struct packet *p, struct flow *flow, long *action)
+__noinline enum step forward(struct __sk_buff *skb, struct packet *p, struct flow *flow, long *action)
 {
+	if (!p || !flow || !action)
+		return STEP_PASS;
 	struct flow6_key to = {
 		.source = p->tuple.source,
 		.destination = flow->address,
@@ -46,6 +50,7 @@ static __noinline enum step forward(struct __sk_buff *skb, struct packet *p, str
 		.destination_port = flow->port,
 		.protocol = p->tuple.protocol,
 	};
+	enum reason reason = p->reason ? p->reason : REASON_FORWARDED_NAT;
 	enum step step;
 
 	if (flow->forwarding == FORWARDING_DSR && !(flow->flags & FLOW_LOCAL))
@@ -57,11 +62,11 @@ static __noinline enum step forward(struct __sk_buff *skb, struct packet *p, str
 		to.source_port = flow->nat_port;
 	}
 	if (flow->flags & (FLOW_SNAT | FLOW_FAST))
-		return send_translated(skb, p, &to, REASON_FORWARDED_NAT, action);
+		return send_translated(skb, p, &to, reason, action);
 	step = rewrite(skb, p, &to);
 	if (step != STEP_NEXT)
 		return step;
-	p->reason = REASON_FORWARDED_NAT;
+	p->reason = reason;
 	return STEP_PASS;
 }
 
@@ -87,8 +92,10 @@ static __always_inline struct frontend *frontend_find(const struct packet *p)
 }
 
 /* A packet to one of our frontends: STEP_FORWARD with its flow. STEP_NEXT where it is to none. */
-static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p, enum origin origin, struct flow *flow)
+__noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p, enum origin origin, struct flow *flow)
 {
+	if (!p || !flow)
+		return STEP_PASS;
 	struct frontend *frontend = frontend_find(p);
 	struct flow *known;
 	enum step step;
@@ -116,8 +123,10 @@ static __always_inline struct frontend *frontend_of_any_node(const struct packet
 }
 
 /* A packet that came through a tunnel: it goes to the endpoint that the other node chose, if that backs the frontend. */
-static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p, struct ip *endpoint, struct flow *flow)
+__noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p, struct ip *endpoint, struct flow *flow)
 {
+	if (!p || !endpoint || !flow)
+		return STEP_PASS;
 	struct frontend *frontend = frontend_find(p);
 	struct local_key key = { .address = *endpoint };
 	struct local_backend *local;
@@ -132,6 +141,7 @@ static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p,
 	local = bpf_map_lookup_elem(&weir_local, &key);
 	if (!local)
 		return drop(p, REASON_DSR_FRONTEND);
+	p->reason = REASON_DECAPSULATED;
 	known = flow_find(p->family, &p->tuple);
 	if (known && ip_equal(&known->address, endpoint) && known->flags & FLOW_LOCAL && flow_continues(p, known)) {
 		*flow = *known;
@@ -142,8 +152,10 @@ static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p,
 }
 
 /* A reply to a port of this node that stands for a client. */
-static __noinline enum step from_snat(struct __sk_buff *skb, struct packet *p, long *action)
+__noinline enum step from_snat(struct __sk_buff *skb, struct packet *p, long *action)
 {
+	if (!p || !action)
+		return STEP_PASS;
 	struct flow6_key to = { .protocol = p->tuple.protocol };
 	struct flow *back;
 
@@ -162,8 +174,10 @@ static __noinline enum step from_snat(struct __sk_buff *skb, struct packet *p, l
 }
 
 /* A reply, at ingress, of a flow that is redirected both ways: on to the client's device, where it gets its frontend back. */
-static __noinline enum step reply_shortcut(struct __sk_buff *skb, struct packet *p, long *action)
+__noinline enum step reply_shortcut(struct __sk_buff *skb, struct packet *p, long *action)
 {
+	if (!p || !action)
+		return STEP_PASS;
 	struct flow *back = flow_find(p->family, &p->tuple);
 	struct bpf_fib_lookup fib;
 
@@ -218,7 +232,7 @@ static __noinline enum step clamp_segment_size(struct __sk_buff *skb, struct pac
 	if (length < 4 || length > sizeof(options) || bpf_skb_load_bytes(skb, p->l4 + sizeof(struct tcphdr), options, length))
 		return STEP_NEXT;
 	limit = uplink->mtu - 2 * tunnel_overhead(p->family) - sizeof(struct tcphdr);
-	for (int i = 0; i < 40 && at < sizeof(options) - 4; i++) {
+	for (int i = 0; i < 40 && at <= sizeof(options) - 4; i++) {
 		__u8 kind = options[at], size = options[at + 1];
 
 		if (kind == 2 && size == 4) {
@@ -243,8 +257,10 @@ static __noinline enum step clamp_segment_size(struct __sk_buff *skb, struct pac
 }
 
 /* Where a packet leaves towards a client: a backend's reply becomes the frontend's. */
-static __noinline enum step service_egress(struct __sk_buff *skb, struct packet *p)
+__noinline enum step service_egress(struct __sk_buff *skb, struct packet *p)
 {
+	if (!p)
+		return STEP_PASS;
 	struct flow *back = flow_find(p->family, &p->tuple);
 	struct flow6_key to = {
 		.destination = p->tuple.destination,

@@ -5,10 +5,7 @@
 
 #include "parse.h"
 #include "route.h"
-
-#ifndef BPF_F_IPV6
-#define BPF_F_IPV6 (1ULL << 7) /* Linux 6.16: the skb's whole-packet sum of IPv6 needs the difference as well */
-#endif
+#include "sctp.h"
 
 enum {
 	LINEAR_BYTES = 128, /* enough for Ethernet, both IP headers of a tunnel, and TCP */
@@ -24,7 +21,15 @@ static __always_inline void *skb_end(const struct __sk_buff *skb)
 	return (void *)(long)skb->data_end;
 }
 
-/* Where the transport checksum is, 0: the protocol's does not cover what we change. */
+/* Reads the packet at p->l3. An skb that is shorter than the packet says was cut on its way. */
+static __always_inline must_use enum parsed parse_whole(struct __sk_buff *skb, struct packet *p, __be16 ethertype)
+{
+	enum parsed parsed = parse_network(p, skb_data(skb), skb_end(skb), ethertype);
+
+	return p->family && p->l3 + p->length > skb->len ? PARSED_MALFORMED : parsed;
+}
+
+/* Where the transport checksum is, 0: the protocol has none of the Internet's kind. */
 static __always_inline __u32 checksum_offset(const struct packet *p)
 {
 	if (p->tuple.protocol == IPPROTO_TCP)
@@ -34,19 +39,30 @@ static __always_inline __u32 checksum_offset(const struct packet *p)
 	return 0;
 }
 
-/* Applies a difference of the pseudo header (IPv6) or of the rest to a transport checksum, a UDP checksum of zero staying so. */
+/* The same, 0 also where the sender has put none into a UDP header: it stays without. */
+static __always_inline __u32 checksum_in_use(struct __sk_buff *skb, const struct packet *p)
+{
+	__u32 at = checksum_offset(p);
+	__u16 sum = 0;
+
+	if (p->tuple.protocol == IPPROTO_UDP && (bpf_skb_load_bytes(skb, at, &sum, sizeof(sum)) || !sum))
+		return 0;
+	return at;
+}
+
+/* Applies a difference of the pseudo header or of the rest to a transport checksum. */
 static __always_inline long checksum_adjust(struct __sk_buff *skb, const struct packet *p, __u32 at, __s64 difference,
 					    __u64 flags)
 {
 	if (p->tuple.protocol == IPPROTO_UDP)
 		flags |= BPF_F_MARK_MANGLED_0;
-	if (flags & BPF_F_PSEUDO_HDR && p->family == FAMILY_V6 &&
-	    bpf_l4_csum_replace(skb, at, 0, difference, flags | BPF_F_IPV6) == 0)
-		return 0;
 	return bpf_l4_csum_replace(skb, at, 0, difference, flags);
 }
 
-/* Replaces both addresses. Source and destination stand side by side in both families' headers. */
+/*
+ * Replaces both addresses. Source and destination stand side by side in both families' headers. A device may have summed up
+ * the whole packet (CHECKSUM_COMPLETE): IPv4's header checksum makes up for what changes, for IPv6 the helper must take note.
+ */
 static __always_inline long rewrite_addresses(struct __sk_buff *skb, struct packet *p, const struct flow6_key *to, __u32 check)
 {
 	if (p->family == FAMILY_V4) {
@@ -67,13 +83,16 @@ static __always_inline long rewrite_addresses(struct __sk_buff *skb, struct pack
 		if (checksum_adjust(skb, p, check, difference, BPF_F_PSEUDO_HDR))
 			return -1;
 	}
-	return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct ipv6hdr, saddr), &to->source, 2 * sizeof(struct ip), 0);
+	return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct ipv6hdr, saddr), &to->source, 2 * sizeof(struct ip),
+				   BPF_F_RECOMPUTE_CSUM);
 }
 
 /* Makes the packet carry the addresses and ports of to. Checksums follow, whether the device or the sender completes them. */
-static __noinline enum step rewrite(struct __sk_buff *skb, struct packet *p, struct flow6_key *to)
+__noinline enum step rewrite(struct __sk_buff *skb, struct packet *p, struct flow6_key *to)
 {
-	__u32 check = checksum_offset(p);
+	if (!p || !to)
+		return STEP_PASS;
+	__u32 check = checksum_in_use(skb, p);
 	__be32 old = (__u32)p->tuple.destination_port << 16 | p->tuple.source_port;
 	__be32 new = (__u32)to->destination_port << 16 | to->source_port;
 
@@ -82,7 +101,9 @@ static __noinline enum step rewrite(struct __sk_buff *skb, struct packet *p, str
 	if (old != new) {
 		if (check && checksum_adjust(skb, p, check, bpf_csum_diff(&old, sizeof(old), &new, sizeof(new), 0), 0))
 			return drop(p, REASON_INTERNAL);
-		if (bpf_skb_store_bytes(skb, p->l4, &new, sizeof(new), 0))
+		if (bpf_skb_store_bytes(skb, p->l4, &new, sizeof(new), check ? 0 : BPF_F_RECOMPUTE_CSUM))
+			return drop(p, REASON_INTERNAL);
+		if (p->tuple.protocol == IPPROTO_SCTP && sctp_checksum_adjust(skb, p, old ^ new))
 			return drop(p, REASON_INTERNAL);
 	}
 	__builtin_memcpy(&p->tuple, to, sizeof(*to));
@@ -95,7 +116,8 @@ static __always_inline long decrement_hop_limit(struct __sk_buff *skb, const str
 	__u8 limit = p->hop_limit - 1;
 
 	if (p->family == FAMILY_V6)
-		return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct ipv6hdr, hop_limit), &limit, sizeof(limit), 0);
+		return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct ipv6hdr, hop_limit), &limit, sizeof(limit),
+					   BPF_F_RECOMPUTE_CSUM);
 	/* the limit is the first byte of its 16-bit word */
 	if (bpf_l3_csum_replace(skb, p->l3 + offsetof(struct iphdr, check), bpf_htons((__u16)p->hop_limit << 8),
 				bpf_htons((__u16)limit << 8), 2))

@@ -82,7 +82,7 @@ static __always_inline long wrap(struct __sk_buff *skb, struct packet *p, const 
 	if (bpf_skb_adjust_room(skb, TUNNEL_V6, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 | BPF_F_ADJ_ROOM_FIXED_GSO))
 		return -1;
 	outer_v6(&outer, first, skb->len - p->l3 - TUNNEL_V6, from, to);
-	return bpf_skb_store_bytes(skb, p->l3, &outer, sizeof(outer), 0);
+	return bpf_skb_store_bytes(skb, p->l3, &outer, sizeof(outer), BPF_F_RECOMPUTE_CSUM);
 }
 
 /* Length from the network header on, of what leaves the device: one segment where the skb is to be cut. */
@@ -101,8 +101,10 @@ static __always_inline __u32 segment_length(struct __sk_buff *skb, const struct 
 }
 
 /* Sends the packet to a backend of another node, as the client sent it, inside a tunnel. */
-static __noinline enum step send_tunnelled(struct __sk_buff *skb, struct packet *p, struct flow *flow, long *action)
+__noinline enum step send_tunnelled(struct __sk_buff *skb, struct packet *p, struct flow *flow, long *action)
 {
+	if (!p || !flow || !action)
+		return STEP_PASS;
 	struct bpf_fib_lookup fib;
 	struct uplink *uplink;
 	struct ip from;
@@ -150,15 +152,17 @@ static __noinline enum parsed unwrap(struct __sk_buff *skb, struct packet *p)
 	if (skb_data(skb) + LINEAR_BYTES > skb_end(skb) &&
 	    bpf_skb_pull_data(skb, skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES))
 		return PARSED_MALFORMED;
-	return parse_network(p, skb_data(skb), skb_end(skb), ethertype);
+	return parse_whole(skb, p, ethertype);
 }
 
 /*
  * A tunnelled packet for an endpoint of this node. On STEP_NEXT the packet is the inner one and must be for the endpoint
  * in *endpoint. Packets in tunnels that end at the node itself (an overlay's) are left alone.
  */
-static __noinline enum step receive_tunnelled(struct __sk_buff *skb, struct packet *p, struct ip *endpoint)
+__noinline enum step receive_tunnelled(struct __sk_buff *skb, struct packet *p, struct ip *endpoint)
 {
+	if (!p || !endpoint)
+		return STEP_PASS;
 	struct endpoint *known = bpf_map_lookup_elem(&weir_endpoints, &p->tuple.destination);
 	enum parsed parsed;
 

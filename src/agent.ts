@@ -17,7 +17,7 @@ import { type Dataplane, openDataplane } from './loader/dataplane.js';
 import { KernelTables } from './maps/kernel-tables.js';
 import { type Config, LAYOUT_HASH, MAPS } from './maps/layout.js';
 import { NodeTables } from './maps/node.js';
-import { ServiceTables } from './maps/services.js';
+import { localEndpoints, ServiceTables } from './maps/services.js';
 import { openTable, type Table } from './maps/table.js';
 import type { AgentOptions } from './options.js';
 
@@ -67,6 +67,7 @@ export class Agent {
     this.#tables = new KernelTables(bpfRoot);
     this.#config = openTable(bpfRoot, MAPS.weir_config);
     this.#services = this.#adopt();
+    for (const [key, rows] of this.#services.rows()) this.#local.set(key, localEndpoints(rows));
     this.#node = new NodeTables(this.#tables);
     this.#generation = this.#config.get(0)?.generation ?? 0n;
     this.#writeConfig(false);
@@ -156,21 +157,19 @@ export class Agent {
 
   #commit(desired: readonly DesiredService[], gone: readonly string[]): number {
     for (const service of desired) service.problems.forEach((problem) => this.#report(problem));
-    let localChanged = false;
-    for (const service of desired) localChanged = this.#noteLocal(service.key, localEndpoints(service)) || localChanged;
-    for (const key of gone) localChanged = this.#noteLocal(key, new Map()) || localChanged;
-    const nodeWrites = localChanged ? this.#syncNode() : 0;
     const change = this.#services.prepare(desired, gone);
-    const writes = this.#services.commit(change);
-    if (change.writes.some((write) => write.row.table === 'weir_backends')) void this.#sweep();
-    return writes + nodeWrites;
-  }
-
-  #noteLocal(key: string, addresses: ReadonlyMap<Ip, { host: boolean }>): boolean {
-    const before = this.#local.get(key);
-    if (addresses.size > 0) this.#local.set(key, addresses);
+    const before = [...change.next.keys()].map((key) => this.#local.get(key) ?? new Map<Ip, { host: boolean }>());
+    const after = [...change.next].map(([key, rows]): [string, ReadonlyMap<Ip, { host: boolean }>] => [key, localEndpoints(rows)]);
+    const localChanged = JSON.stringify(before.map((map) => [...map])) !== JSON.stringify(after.map(([, map]) => [...map]));
+    /* an endpoint is known before the first packet can come for it, and until the last one may have */
+    after.forEach(([key, map], index) => this.#local.set(key, new Map([...(before[index] ?? []), ...map])));
+    let writes = localChanged ? this.#syncNode() : 0;
+    writes += this.#services.commit(change);
+    for (const [key, map] of after) if (map.size > 0) this.#local.set(key, map);
     else this.#local.delete(key);
-    return JSON.stringify([...(before ?? [])]) !== JSON.stringify([...addresses]);
+    if (localChanged) writes += this.#syncNode();
+    if (change.writes.some((write) => write.row.table === 'weir_backends')) void this.#sweep();
+    return writes;
   }
 
   /** Applies what a callback does; after a failure the kernel is read again, so that the next attempt starts from what is. */
@@ -252,13 +251,13 @@ export class Agent {
       xdp: this.#xdp,
       endpoints,
       bindings: bindings(this.#network, this.#roles.pods, endpoints.keys()),
-      sources: this.#sources(),
+      /* until the source has spoken, the nodes that the kernel knows stay: what comes through tunnels goes on meanwhile */
+      sources: this.#sourceSynced ? this.#sources() : undefined,
     });
     if (!this.#sourceSynced) this.#writes += writes;
     return writes;
   }
 
-  /** Until the source has spoken, the nodes that the kernel knows stay: tunnelled packets go on while the agent restarts. */
   #sources(): { prefix: Prefix; name: number }[] {
     const whole = (address: Ip): Prefix => ({ address, bits: familyOf(address) === 'v4' ? 32 : 128 });
     const prefixes = [...this.#store.nodes.values()].flatMap((node) => node.addresses.map(whole));
@@ -309,6 +308,7 @@ export class Agent {
     this.#guarded(() => {
       for (const key of this.#services.drained()) this.#store.touch(key);
       this.#flush();
+      this.#syncNode(); // the programs may have learnt where endpoints live, or another hand has been here
     });
   }
 
@@ -340,17 +340,10 @@ export class Agent {
       snatFirst: first,
       snatCount: last - first + 1,
       ticksPerSecond: ticksPerSecond(),
+      fastPath: this.#options.fastPath ? 1 : 0,
       ...this.#clock,
     });
   }
-}
-
-function localEndpoints(service: DesiredService): Map<Ip, { host: boolean }> {
-  const found = new Map<Ip, { host: boolean }>();
-  for (const port of service.ports) {
-    for (const backend of port.backends) if (backend.local) found.set(backend.address, { host: backend.host });
-  }
-  return found;
 }
 
 /** What a compiled service depends on besides its objects. */

@@ -18,6 +18,8 @@ export interface AgentOptions {
   readonly nodePortAddresses: 'all' | 'primary' | readonly Prefix[];
   readonly dsrSources: readonly Prefix[];
   readonly snatPorts: { readonly first: number; readonly last: number };
+  /** Redirect flows past the node's stack where both directions allow it. */
+  readonly fastPath: boolean;
   readonly runServiceProxy: boolean;
   readonly health: Listen | undefined;
   readonly flowEntries: { readonly v4: number; readonly v6: number } | undefined;

@@ -50,6 +50,7 @@ export const AGENT_FLAGS = {
   ...STATE_FLAGS,
   xdp: flag('--xdp <MODE>', 'auto, native, generic or off', oneOf(XDP_MODES), 'auto'),
   snatPorts: flag('--snat-ports <A-B>', 'ports to which sources are translated', portRange, '61000-65535'),
+  fastPath: flag('--fast-path [BOOL]', "whether flows may be redirected past the node's stack", bool, 'true', 'true'),
   flowEntries: optional('--flow-entries <V4[,V6]>', 'sizes of the flow tables, where they are made anew', flowEntries),
   healthBindAddress: flag('--health-bind-address <ADDR:PORT>', 'serves /healthz /livez /readyz', listen, '0.0.0.0:10256'),
   metricsBindAddress: flag('--metrics-bind-address <ADDR:PORT>', 'without effect yet', listen, '127.0.0.1:10249'),
@@ -73,11 +74,12 @@ export function agentOptions(values: Values<typeof AGENT_FLAGS>, context: Contex
   for (const [name, value] of Object.entries(unavailable)) {
     if (value) throw usageError(`${name}: "true" cannot be obeyed: this flag is not available yet`);
   }
-  const { xdp, snatPorts, healthBindAddress } = values;
-  return { ...stateOptions(values, context), xdp, snatPorts, health: healthBindAddress, flowEntries: values.flowEntries };
+  const { xdp, snatPorts, healthBindAddress, fastPath, flowEntries: entries } = values;
+  const health = healthBindAddress === 'nowhere' ? undefined : healthBindAddress;
+  return { ...stateOptions(values, context), xdp, snatPorts, health, fastPath, flowEntries: entries };
 }
 
-export type StateOptions = Omit<AgentOptions, 'xdp' | 'snatPorts' | 'health' | 'flowEntries'>;
+export type StateOptions = Omit<AgentOptions, 'xdp' | 'snatPorts' | 'health' | 'fastPath' | 'flowEntries'>;
 
 export function stateOptions(values: StateValues, context: Context): StateOptions {
   const { bpfRoot, manifests, kubeconfig, devices, podDevices, forwarding, scheduler, dsrSources, runServiceProxy } = values;

@@ -5,6 +5,8 @@ import { WeirError } from '../errors.js';
 import { readNetwork } from '../host/network.js';
 import { missingCapabilities } from '../loader/capabilities.js';
 import { ensureRoot, lockRoot } from '../loader/pins.js';
+import { MAPS } from '../maps/layout.js';
+import { openTable } from '../maps/table.js';
 import { AGENT_FLAGS, agentOptions } from './agent-flags.js';
 import { defineCommand, type ExitCode } from './command.js';
 import type { Context } from './context.js';
@@ -25,6 +27,7 @@ export const agentCommand = defineCommand({
     ensureRoot(options.bpfRoot);
     using lock = lockRoot(options.bpfRoot); // before anything in the kernel is touched
     void lock;
+    forgetSync(options.bpfRoot);
     if (values.runFirewall) log('warn', 'network policies are not enforced yet: --run-firewall has no effect');
     using agent = new Agent(options, log, await readNetwork(), OBJECT);
     log('info', `started pid=${process.pid} node=${options.nodeName} bpf-root=${options.bpfRoot}`);
@@ -33,6 +36,17 @@ export const agentCommand = defineCommand({
     return 0;
   },
 });
+
+/** What the last agent said of itself holds no longer: `weir status` must not take it for this one's word. */
+function forgetSync(root: string): void {
+  try {
+    using table = openTable(root, MAPS.weir_config);
+    const config = table.get(0);
+    if (config) table.set(0, { ...config, synced: 0, pid: process.pid });
+  } catch (error) {
+    if (!(error instanceof WeirError)) throw error; // not installed yet, or of another version: openDataplane will tell
+  }
+}
 
 /** Lines of time, level and message. */
 export function logTo(context: Context): Log {

@@ -3,7 +3,7 @@ import { formatSocket } from '../core/net.js';
 import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT, OUTPUT } from './common-flags.js';
 import { printJson, printTable } from './output.js';
-import { type BackendRow, byName, readBackends, readNames } from './service-table.js';
+import { type BackendRow, byName, formatLabel, readBackends, readNames } from './service-table.js';
 
 export interface BackendListRow extends BackendRow {
   readonly namespace: string;
@@ -38,5 +38,5 @@ function listBackends(root: string): BackendListRow[] {
 function cells(row: BackendListRow): string[] {
   const { namespace, service, portName, protocol, address, port, node, state, weight, local, flows } = row;
   const backend = formatSocket(address, port);
-  return [`${namespace}/${service}:${portName}`, protocol, backend, node || '-', state, `${weight}`, local ? 'yes' : 'no', `${flows}`];
+  return [formatLabel({ namespace, name: service, port: portName }), protocol, backend, node || '-', state, `${weight}`, local ? 'yes' : 'no', `${flows}`];
 }

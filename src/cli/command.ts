@@ -13,7 +13,8 @@ export interface CommandSpec<F extends Flags> {
   readonly flags: F;
   /** What 0 and 1 mean here; 2 is the same everywhere. */
   readonly exits: Readonly<Record<0 | 1, string>>;
-  run(values: Values<F>, context: Context): Promise<ExitCode> | ExitCode;
+  /** `given`: the flags that stand on the command line, by the keys of their values. */
+  run(values: Values<F>, context: Context, given: ReadonlySet<string>): Promise<ExitCode> | ExitCode;
 }
 
 /** A command with the types of its flags forgotten. */
@@ -34,8 +35,13 @@ export function defineCommand<F extends Flags>(spec: CommandSpec<F>): CliCommand
     command.action(async () => {
       const [extra] = command.args;
       if (extra !== undefined) throw usageError(`${spec.path}: unexpected argument ${JSON.stringify(extra)}`);
-      finish(await spec.run(command.opts<Values<F>>(), context));
+      finish(await spec.run(command.opts<Values<F>>(), context, givenFlags(command)));
     });
   };
   return { path: spec.path, build };
+}
+
+/** Keys of the flags that were given, as opposed to those that have their default. */
+export function givenFlags(command: Command): ReadonlySet<string> {
+  return new Set(Object.keys(command.opts()).filter((key) => command.getOptionValueSource(key) === 'cli'));
 }

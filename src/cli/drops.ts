@@ -50,9 +50,10 @@ export const dropsCommand = defineCommand({
 
 async function followDrops(root: string, output: Format, context: Context): Promise<void> {
   const seen = new Map<string, number>();
-  if (output === 'table') context.stdout.write(line(HEADER));
-  while (!context.signal.aborted) {
-    for (const row of listDrops(root, context)) {
+  for (let first = true; !context.signal.aborted; first = false) {
+    const rows = listDrops(root, context);
+    if (first && output === 'table') context.stdout.write(line(HEADER));
+    for (const row of rows) {
       const { reason, hook, source, destination, protocol, port, count } = row;
       const key = [reason, hook, source, destination, protocol, port].join(' ');
       if (seen.get(key) === count) continue;

@@ -1,10 +1,12 @@
 /** `weir flow list`: the flows from clients to backends that the kernel remembers. */
 import { formatSocket, protocolName } from '../core/net.js';
+import { MAPS } from '../maps/layout.js';
+import { openTable } from '../maps/table.js';
 import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT, OUTPUT } from './common-flags.js';
 import { type ForwardFlow, forwardFlows } from './flow-table.js';
 import { printJson, printTable } from './output.js';
-import { labelOf, type Names, readNames } from './service-table.js';
+import { formatLabel, labelOf, type Names, readNames } from './service-table.js';
 import { flowStateName, forwardingName } from './words.js';
 
 export interface FlowRow {
@@ -35,11 +37,21 @@ export const flowListCommand = defineCommand({
 
 function* listFlows(root: string, now: bigint): Generator<FlowRow> {
   const names = readNames(root);
-  for (const flow of forwardFlows(root)) yield flowRow(flow, names, now);
+  const idle = idleClock(root, now);
+  for (const flow of forwardFlows(root)) yield flowRow(flow, names, idle(flow.flow.seen));
 }
 
-function flowRow({ client, frontend, protocol, flow }: ForwardFlow, names: Names, now: bigint): FlowRow {
-  const { namespace, name, port } = labelOf(names, flow.service);
+/** Seconds since a moment in kernel ticks; 0 where no agent has written down how ticks and time go together. */
+function idleClock(root: string, now: bigint): (seen: bigint) => number {
+  using table = openTable(root, MAPS.weir_config);
+  const config = table.get(0);
+  if (!config || config.ticksPerSecond === 0) return () => 0;
+  const rate = BigInt(config.ticksPerSecond);
+  const ticks = config.ticks + ((now - config.ticksTime) * rate) / 1_000_000_000n;
+  return (seen) => (ticks > seen ? Number((ticks - seen) / rate) : 0);
+}
+
+function flowRow({ client, frontend, protocol, flow }: ForwardFlow, names: Names, idleSeconds: number): FlowRow {
   return {
     client,
     frontend,
@@ -47,8 +59,8 @@ function flowRow({ client, frontend, protocol, flow }: ForwardFlow, names: Names
     protocol: protocolName(protocol),
     forwarding: forwardingName(flow.forwarding),
     state: flowStateName(flow.state),
-    idleSeconds: now > flow.seen ? Number((now - flow.seen) / 1_000_000_000n) : 0,
-    service: `${namespace}/${name}:${port}`,
+    idleSeconds,
+    service: formatLabel(labelOf(names, flow.service)),
   };
 }
 

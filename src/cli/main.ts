@@ -4,8 +4,10 @@ import { Command, CommanderError, type Option } from 'commander';
 import { describeError, WeirError } from '../errors.js';
 import { agentCommand } from './agent.js';
 import { backendListCommand } from './backend.js';
+import { cleanupCommand } from './cleanup.js';
 import type { CliCommand, ExitCode } from './command.js';
 import { type Context, processContext, send } from './context.js';
+import { diffCommand } from './diff.js';
 import { dropsCommand } from './drops.js';
 import { usageError } from './flags.js';
 import { flowListCommand } from './flow.js';
@@ -19,6 +21,8 @@ const COMMANDS: readonly CliCommand[] = [
   backendListCommand,
   flowListCommand,
   dropsCommand,
+  diffCommand,
+  cleanupCommand,
 ];
 
 const GROUPS: Readonly<Record<string, string>> = {

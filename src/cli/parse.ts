@@ -78,9 +78,9 @@ export const portRange: Parser<{ first: number; last: number }> = (text, refuse)
   return first > last ? refuse('ends before it begins') : { first, last };
 };
 
-/** ADDRESS:PORT to listen on; the empty text: nowhere. */
-export const listen: Parser<Listen | undefined> = (text, refuse) => {
-  if (text === '') return undefined;
+/** ADDRESS:PORT to listen on; the empty text: nowhere (commander would replace undefined). */
+export const listen: Parser<Listen | 'nowhere'> = (text, refuse) => {
+  if (text === '') return 'nowhere';
   const [, bracketed, bare = '', digits = ''] = /^(?:\[([^\]]*)\]|([^:]*)):(\d+)$/.exec(text) ?? [];
   const address = parsePrefix(bracketed ?? bare)?.address;
   const number = port(digits);

@@ -52,6 +52,11 @@ export function labelOf(names: Names, id: number): PortLabel {
   return parsePortLabel(names.get(id) ?? '') ?? { namespace: '', name: `#${id}`, port: '' };
 }
 
+/** `namespace/name:port`. */
+export function formatLabel({ namespace, name, port }: PortLabel): string {
+  return namespace === '' ? name : `${namespace}/${name}:${port}`;
+}
+
 /** Backends by the number of their service port, in order of address and port. */
 export function readBackends(root: string, names: Names): Map<number, PortBackends> {
   const flows = countFlows(root);
@@ -130,7 +135,7 @@ export function formatServices(services: readonly ServiceRow[]): string {
   const lines = services.flatMap((service) =>
     service.frontends.flatMap((frontend) => {
       const { protocol, address, port, kind, portName, scheduler, forwarding, backends } = frontend;
-      const name = `${service.namespace}/${service.name}:${portName}`;
+      const name = formatLabel({ ...service, port: portName });
       return [
         `${protocol} ${formatSocket(address, port)} ${kind} ${name} ${scheduler} ${forwarding}`,
         ...backends.map(formatBackend),

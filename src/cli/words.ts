@@ -4,7 +4,7 @@ import { familyOf, type Ip, ipBytes } from '../core/net.js';
 import { BACKEND_STATE, FLOW_STATE, FORWARDING, FRONTEND_KIND, SCHEDULER } from '../maps/layout.js';
 
 /** Names by number; a number without one stays a number. */
-function namesOf(numbers: Readonly<Record<string, number>>): (number: number) => string {
+export function namesOf(numbers: Readonly<Record<string, number>>): (number: number) => string {
   const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name.toLowerCase().replaceAll('_', '-')]));
   return (number) => names.get(number) ?? `${number}`;
 }

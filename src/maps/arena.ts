@@ -27,8 +27,12 @@ import { wordsBtf } from './words-btf.js';
 const QUARANTINE = 1000;
 const SEGMENT_BYTES = SEGMENT.valueSize * SEGMENT.maxEntries;
 
+/** `read` numbers new ranges as `write` would, but makes and publishes nothing: for finding out what would be done. */
+export type Access = 'read' | 'write';
+
 export class SlotArena implements Disposable {
   private readonly root: string;
+  private readonly access: Access;
   private readonly outer: Fd;
   private readonly chunks = new ChunkAllocator(WEIR_CHUNKS_PER_SEGMENT, QUARANTINE);
   private readonly mapped: MappedMap[] = [];
@@ -36,8 +40,9 @@ export class SlotArena implements Disposable {
   private disposed = false;
 
   /** Opens the arena pinned below `root` with all segments that exist; all their chunks count as free until reserved. */
-  constructor(root: string) {
+  constructor(root: string, access: Access = 'write') {
     this.root = root;
+    this.access = access;
     const path = join(root, MAPS.weir_slots.name);
     const outer = openPinned(path);
     if (outer === undefined) throw new WeirError('WEIR_NOT_INSTALLED', `open the slots: nothing is pinned at ${path}`);
@@ -112,6 +117,10 @@ export class SlotArena implements Disposable {
   }
 
   private grow(): void {
+    if (this.access === 'read') {
+      this.chunks.addSegment();
+      return;
+    }
     const segment = this.chunks.segments;
     const fd = createSegment(`weir_slots_${segment}`);
     try {
@@ -136,7 +145,7 @@ export class SlotArena implements Disposable {
       const memory = mapMemory(fd, SEGMENT_BYTES);
       this.mapped.push(memory);
       this.words.push(new Uint32Array(memory.bytes.buffer, memory.bytes.byteOffset, SEGMENT_BYTES / 4));
-      this.publish(segment, fd, info.id);
+      if (this.access === 'write') this.publish(segment, fd, info.id);
       this.chunks.addSegment();
     } finally {
       closeFd(fd);

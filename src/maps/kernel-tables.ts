@@ -1,6 +1,6 @@
 /** All tables that the agent writes, opened together, and the carrying out of a plan over them. */
 import type { Row, Write } from '../core/plan.js';
-import { SlotArena } from './arena.js';
+import { type Access, SlotArena } from './arena.js';
 import type { RankedTable } from './encode.js';
 import { MAPS } from './layout.js';
 import { openTable, type Table } from './table.js';
@@ -21,10 +21,10 @@ export class KernelTables implements Disposable {
   readonly arena: SlotArena;
   readonly #tables: ReadonlyMap<string, Table<unknown, unknown>>;
 
-  /** Opens everything that is pinned below root. */
-  constructor(root: string) {
+  /** Opens everything that is pinned below root; `read` is for whoever applies nothing. */
+  constructor(root: string, access: Access = 'write') {
     this.#tables = new Map(WRITTEN.map((name) => [name, openTable<unknown, unknown>(root, MAPS[name] as never)]));
-    this.arena = new SlotArena(root);
+    this.arena = new SlotArena(root, access);
   }
 
   /** All entries of a table as rows. */

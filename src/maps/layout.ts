@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0x74b9c2c1;
+export const LAYOUT_HASH = 0xb05bd48c;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;
@@ -177,6 +177,169 @@ export const REASON_TEXT: Readonly<Record<number, { readonly name: string; reado
   69: { name: 'unrecorded', text: 'forwarded by the hash alone, because new flows arrived too fast to record' },
 };
 
+/** struct flow6_key, 40 bytes */
+export interface Flow6Key {
+  readonly source: Ip;
+  readonly destination: Ip;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly protocol: number;
+}
+
+export function encodeFlow6Key(value: Flow6Key, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 40);
+  writeIp(buffer, offset, value.source);
+  writeIp(buffer, offset + 16, value.destination);
+  buffer.writeUInt16BE(value.sourcePort, offset + 32);
+  buffer.writeUInt16BE(value.destinationPort, offset + 34);
+  buffer.writeUInt8(value.protocol, offset + 36);
+}
+
+export function decodeFlow6Key(buffer: Buffer, offset = 0): Flow6Key {
+  return {
+    source: readIp(buffer, offset),
+    destination: readIp(buffer, offset + 16),
+    sourcePort: buffer.readUInt16BE(offset + 32),
+    destinationPort: buffer.readUInt16BE(offset + 34),
+    protocol: buffer.readUInt8(offset + 36),
+  };
+}
+
+export const flow6KeyCodec: Codec<Flow6Key> = {
+  name: 'flow6_key',
+  size: 40,
+  encode: encodeFlow6Key,
+  decode: decodeFlow6Key,
+};
+
+/** struct flow, 56 bytes */
+export interface Flow {
+  readonly seen: bigint;
+  readonly backend: number;
+  readonly service: number;
+  readonly address: Ip;
+  readonly nat: Ip;
+  readonly port: number;
+  readonly natPort: number;
+  readonly kind: number;
+  readonly state: number;
+  readonly forwarding: number;
+  readonly flags: number;
+}
+
+export function encodeFlow(value: Flow, buffer: Buffer, offset = 0): void {
+  buffer.writeBigUInt64LE(value.seen, offset);
+  buffer.writeUInt32LE(value.backend, offset + 8);
+  buffer.writeUInt32LE(value.service, offset + 12);
+  writeIp(buffer, offset + 16, value.address);
+  writeIp(buffer, offset + 32, value.nat);
+  buffer.writeUInt16BE(value.port, offset + 48);
+  buffer.writeUInt16BE(value.natPort, offset + 50);
+  buffer.writeUInt8(value.kind, offset + 52);
+  buffer.writeUInt8(value.state, offset + 53);
+  buffer.writeUInt8(value.forwarding, offset + 54);
+  buffer.writeUInt8(value.flags, offset + 55);
+}
+
+export function decodeFlow(buffer: Buffer, offset = 0): Flow {
+  return {
+    seen: buffer.readBigUInt64LE(offset),
+    backend: buffer.readUInt32LE(offset + 8),
+    service: buffer.readUInt32LE(offset + 12),
+    address: readIp(buffer, offset + 16),
+    nat: readIp(buffer, offset + 32),
+    port: buffer.readUInt16BE(offset + 48),
+    natPort: buffer.readUInt16BE(offset + 50),
+    kind: buffer.readUInt8(offset + 52),
+    state: buffer.readUInt8(offset + 53),
+    forwarding: buffer.readUInt8(offset + 54),
+    flags: buffer.readUInt8(offset + 55),
+  };
+}
+
+export const flowCodec: Codec<Flow> = {
+  name: 'flow',
+  size: 56,
+  encode: encodeFlow,
+  decode: decodeFlow,
+};
+
+/** struct endpoint, 8 bytes */
+export interface Endpoint {
+  readonly ifindex: number;
+  readonly flags: number;
+}
+
+export function encodeEndpoint(value: Endpoint, buffer: Buffer, offset = 0): void {
+  buffer.writeUInt32LE(value.ifindex, offset);
+  buffer.writeUInt32LE(value.flags, offset + 4);
+}
+
+export function decodeEndpoint(buffer: Buffer, offset = 0): Endpoint {
+  return {
+    ifindex: buffer.readUInt32LE(offset),
+    flags: buffer.readUInt32LE(offset + 4),
+  };
+}
+
+export const endpointCodec: Codec<Endpoint> = {
+  name: 'endpoint',
+  size: 8,
+  encode: encodeEndpoint,
+  decode: decodeEndpoint,
+};
+
+/** struct local_key, 20 bytes */
+export interface LocalKey {
+  readonly address: Ip;
+  readonly service: number;
+}
+
+export function encodeLocalKey(value: LocalKey, buffer: Buffer, offset = 0): void {
+  writeIp(buffer, offset, value.address);
+  buffer.writeUInt32LE(value.service, offset + 16);
+}
+
+export function decodeLocalKey(buffer: Buffer, offset = 0): LocalKey {
+  return {
+    address: readIp(buffer, offset),
+    service: buffer.readUInt32LE(offset + 16),
+  };
+}
+
+export const localKeyCodec: Codec<LocalKey> = {
+  name: 'local_key',
+  size: 20,
+  encode: encodeLocalKey,
+  decode: decodeLocalKey,
+};
+
+/** struct local_backend, 8 bytes */
+export interface LocalBackend {
+  readonly backend: number;
+  readonly port: number;
+}
+
+export function encodeLocalBackend(value: LocalBackend, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 8);
+  buffer.writeUInt32LE(value.backend, offset);
+  buffer.writeUInt16BE(value.port, offset + 4);
+}
+
+export function decodeLocalBackend(buffer: Buffer, offset = 0): LocalBackend {
+  return {
+    backend: buffer.readUInt32LE(offset),
+    port: buffer.readUInt16BE(offset + 4),
+  };
+}
+
+export const localBackendCodec: Codec<LocalBackend> = {
+  name: 'local_backend',
+  size: 8,
+  encode: encodeLocalBackend,
+  decode: decodeLocalBackend,
+};
+
 /** struct frontend_key, 20 bytes */
 export interface FrontendKey {
   readonly address: Ip;
@@ -309,93 +472,6 @@ export const flow4KeyCodec: Codec<Flow4Key> = {
   decode: decodeFlow4Key,
 };
 
-/** struct flow, 56 bytes */
-export interface Flow {
-  readonly seen: bigint;
-  readonly backend: number;
-  readonly service: number;
-  readonly address: Ip;
-  readonly nat: Ip;
-  readonly port: number;
-  readonly natPort: number;
-  readonly kind: number;
-  readonly state: number;
-  readonly forwarding: number;
-  readonly flags: number;
-}
-
-export function encodeFlow(value: Flow, buffer: Buffer, offset = 0): void {
-  buffer.writeBigUInt64LE(value.seen, offset);
-  buffer.writeUInt32LE(value.backend, offset + 8);
-  buffer.writeUInt32LE(value.service, offset + 12);
-  writeIp(buffer, offset + 16, value.address);
-  writeIp(buffer, offset + 32, value.nat);
-  buffer.writeUInt16BE(value.port, offset + 48);
-  buffer.writeUInt16BE(value.natPort, offset + 50);
-  buffer.writeUInt8(value.kind, offset + 52);
-  buffer.writeUInt8(value.state, offset + 53);
-  buffer.writeUInt8(value.forwarding, offset + 54);
-  buffer.writeUInt8(value.flags, offset + 55);
-}
-
-export function decodeFlow(buffer: Buffer, offset = 0): Flow {
-  return {
-    seen: buffer.readBigUInt64LE(offset),
-    backend: buffer.readUInt32LE(offset + 8),
-    service: buffer.readUInt32LE(offset + 12),
-    address: readIp(buffer, offset + 16),
-    nat: readIp(buffer, offset + 32),
-    port: buffer.readUInt16BE(offset + 48),
-    natPort: buffer.readUInt16BE(offset + 50),
-    kind: buffer.readUInt8(offset + 52),
-    state: buffer.readUInt8(offset + 53),
-    forwarding: buffer.readUInt8(offset + 54),
-    flags: buffer.readUInt8(offset + 55),
-  };
-}
-
-export const flowCodec: Codec<Flow> = {
-  name: 'flow',
-  size: 56,
-  encode: encodeFlow,
-  decode: decodeFlow,
-};
-
-/** struct flow6_key, 40 bytes */
-export interface Flow6Key {
-  readonly source: Ip;
-  readonly destination: Ip;
-  readonly sourcePort: number;
-  readonly destinationPort: number;
-  readonly protocol: number;
-}
-
-export function encodeFlow6Key(value: Flow6Key, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 40);
-  writeIp(buffer, offset, value.source);
-  writeIp(buffer, offset + 16, value.destination);
-  buffer.writeUInt16BE(value.sourcePort, offset + 32);
-  buffer.writeUInt16BE(value.destinationPort, offset + 34);
-  buffer.writeUInt8(value.protocol, offset + 36);
-}
-
-export function decodeFlow6Key(buffer: Buffer, offset = 0): Flow6Key {
-  return {
-    source: readIp(buffer, offset),
-    destination: readIp(buffer, offset + 16),
-    sourcePort: buffer.readUInt16BE(offset + 32),
-    destinationPort: buffer.readUInt16BE(offset + 34),
-    protocol: buffer.readUInt8(offset + 36),
-  };
-}
-
-export const flow6KeyCodec: Codec<Flow6Key> = {
-  name: 'flow6_key',
-  size: 40,
-  encode: encodeFlow6Key,
-  decode: decodeFlow6Key,
-};
-
 /** struct config, 72 bytes */
 export interface Config {
   readonly layout: number;
@@ -409,12 +485,12 @@ export interface Config {
   readonly snatFirst: number;
   readonly snatCount: number;
   readonly ticksPerSecond: number;
+  readonly fastPath: number;
   readonly ticks: bigint;
   readonly ticksTime: bigint;
 }
 
 export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 72);
   buffer.writeUInt32LE(value.layout, offset);
   buffer.writeUInt32LE(value.pid, offset + 4);
   buffer.writeUInt32LE(value.dataplane, offset + 8);
@@ -426,6 +502,7 @@ export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
   buffer.writeUInt16LE(value.snatFirst, offset + 44);
   buffer.writeUInt16LE(value.snatCount, offset + 46);
   buffer.writeUInt32LE(value.ticksPerSecond, offset + 48);
+  buffer.writeUInt32LE(value.fastPath, offset + 52);
   buffer.writeBigUInt64LE(value.ticks, offset + 56);
   buffer.writeBigUInt64LE(value.ticksTime, offset + 64);
 }
@@ -443,6 +520,7 @@ export function decodeConfig(buffer: Buffer, offset = 0): Config {
     snatFirst: buffer.readUInt16LE(offset + 44),
     snatCount: buffer.readUInt16LE(offset + 46),
     ticksPerSecond: buffer.readUInt32LE(offset + 48),
+    fastPath: buffer.readUInt32LE(offset + 52),
     ticks: buffer.readBigUInt64LE(offset + 56),
     ticksTime: buffer.readBigUInt64LE(offset + 64),
   };
@@ -497,57 +575,6 @@ export const backendCodec: Codec<Backend> = {
   size: 32,
   encode: encodeBackend,
   decode: decodeBackend,
-};
-
-/** struct local_key, 20 bytes */
-export interface LocalKey {
-  readonly address: Ip;
-  readonly service: number;
-}
-
-export function encodeLocalKey(value: LocalKey, buffer: Buffer, offset = 0): void {
-  writeIp(buffer, offset, value.address);
-  buffer.writeUInt32LE(value.service, offset + 16);
-}
-
-export function decodeLocalKey(buffer: Buffer, offset = 0): LocalKey {
-  return {
-    address: readIp(buffer, offset),
-    service: buffer.readUInt32LE(offset + 16),
-  };
-}
-
-export const localKeyCodec: Codec<LocalKey> = {
-  name: 'local_key',
-  size: 20,
-  encode: encodeLocalKey,
-  decode: decodeLocalKey,
-};
-
-/** struct local_backend, 8 bytes */
-export interface LocalBackend {
-  readonly backend: number;
-  readonly port: number;
-}
-
-export function encodeLocalBackend(value: LocalBackend, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 8);
-  buffer.writeUInt32LE(value.backend, offset);
-  buffer.writeUInt16BE(value.port, offset + 4);
-}
-
-export function decodeLocalBackend(buffer: Buffer, offset = 0): LocalBackend {
-  return {
-    backend: buffer.readUInt32LE(offset),
-    port: buffer.readUInt16BE(offset + 4),
-  };
-}
-
-export const localBackendCodec: Codec<LocalBackend> = {
-  name: 'local_backend',
-  size: 8,
-  encode: encodeLocalBackend,
-  decode: decodeLocalBackend,
 };
 
 /** struct hop, 16 bytes */
@@ -639,31 +666,6 @@ export const uplinkCodec: Codec<Uplink> = {
   size: 48,
   encode: encodeUplink,
   decode: decodeUplink,
-};
-
-/** struct endpoint, 8 bytes */
-export interface Endpoint {
-  readonly ifindex: number;
-  readonly flags: number;
-}
-
-export function encodeEndpoint(value: Endpoint, buffer: Buffer, offset = 0): void {
-  buffer.writeUInt32LE(value.ifindex, offset);
-  buffer.writeUInt32LE(value.flags, offset + 4);
-}
-
-export function decodeEndpoint(buffer: Buffer, offset = 0): Endpoint {
-  return {
-    ifindex: buffer.readUInt32LE(offset),
-    flags: buffer.readUInt32LE(offset + 4),
-  };
-}
-
-export const endpointCodec: Codec<Endpoint> = {
-  name: 'endpoint',
-  size: 8,
-  encode: encodeEndpoint,
-  decode: decodeEndpoint,
 };
 
 /** struct prefix_key, 20 bytes */
@@ -887,6 +889,39 @@ export const SEGMENT = { type: 2, keySize: 4, valueSize: 256, maxEntries: 16384,
 
 /** Every map of the object, by the name of its pin. */
 export const MAPS = {
+  /** flow6_key -> flow */
+  weir_snat: {
+    name: 'weir_snat',
+    type: 1,
+    keySize: 40,
+    valueSize: 56,
+    maxEntries: 524288,
+    flags: 1,
+    key: flow6KeyCodec,
+    value: flowCodec,
+  },
+  /** ip -> endpoint */
+  weir_endpoints: {
+    name: 'weir_endpoints',
+    type: 1,
+    keySize: 16,
+    valueSize: 8,
+    maxEntries: 16384,
+    flags: 1,
+    key: ipCodec,
+    value: endpointCodec,
+  },
+  /** local_key -> local_backend */
+  weir_local: {
+    name: 'weir_local',
+    type: 1,
+    keySize: 20,
+    valueSize: 8,
+    maxEntries: 65536,
+    flags: 1,
+    key: localKeyCodec,
+    value: localBackendCodec,
+  },
   /** frontend_key -> frontend */
   weir_frontends: {
     name: 'weir_frontends',
@@ -920,17 +955,6 @@ export const MAPS = {
     key: flow6KeyCodec,
     value: flowCodec,
   },
-  /** flow6_key -> flow */
-  weir_snat: {
-    name: 'weir_snat',
-    type: 1,
-    keySize: 40,
-    valueSize: 56,
-    maxEntries: 524288,
-    flags: 1,
-    key: flow6KeyCodec,
-    value: flowCodec,
-  },
   /** __u32 -> config */
   weir_config: {
     name: 'weir_config',
@@ -952,17 +976,6 @@ export const MAPS = {
     flags: 1,
     key: u32Codec,
     value: backendCodec,
-  },
-  /** local_key -> local_backend */
-  weir_local: {
-    name: 'weir_local',
-    type: 1,
-    keySize: 20,
-    valueSize: 8,
-    maxEntries: 65536,
-    flags: 1,
-    key: localKeyCodec,
-    value: localBackendCodec,
   },
   /** __u32 -> __u32 */
   weir_slots: {
@@ -1007,17 +1020,6 @@ export const MAPS = {
     flags: 0,
     key: u32Codec,
     value: uplinkCodec,
-  },
-  /** ip -> endpoint */
-  weir_endpoints: {
-    name: 'weir_endpoints',
-    type: 1,
-    keySize: 16,
-    valueSize: 8,
-    maxEntries: 16384,
-    flags: 1,
-    key: ipCodec,
-    value: endpointCodec,
   },
   /** prefix_key -> __u32 */
   weir_sources: {

@@ -2,13 +2,12 @@
 import type { Link } from '../core/network.js';
 import { isOverlay, sourceAddress } from '../core/network.js';
 import { type Ip, mappedBits, type Prefix } from '../core/net.js';
-import { plan, type Row, rowKey, toRows } from '../core/plan.js';
+import { plan, type Row, rowKey, toRows, type Write } from '../core/plan.js';
 import { u32Codec, ipCodec } from './codec.js';
 import { bytes, RANKS, row } from './encode.js';
 import type { KernelTables } from './kernel-tables.js';
 import {
   BACKEND_FLAG,
-  decodeDevice,
   decodeEndpoint,
   decodeUplink,
   DEVICE_FLAG,
@@ -21,7 +20,6 @@ import {
 } from './layout.js';
 
 const ABSENT = '::' as Ip;
-const BOUND = DEVICE_FLAG.BOUND4 | DEVICE_FLAG.BOUND6;
 
 export interface NodeState {
   readonly uplinks: readonly Link[];
@@ -32,8 +30,8 @@ export interface NodeState {
   /** Addresses of endpoints on this node; the value says whether it is the node's own. */
   readonly endpoints: ReadonlyMap<Ip, { readonly host: boolean }>;
   readonly bindings: ReadonlyMap<Ip, Link>;
-  /** Sources of tunnelled packets with the number of the name of what they are. */
-  readonly sources: readonly { readonly prefix: Prefix; readonly name: number }[];
+  /** Sources of tunnelled packets with the number of the name of what they are; undefined: as they are. */
+  readonly sources: readonly { readonly prefix: Prefix; readonly name: number }[] | undefined;
 }
 
 const TABLES = ['weir_uplinks', 'weir_devices', 'weir_sources', 'weir_endpoints'] as const;
@@ -45,23 +43,33 @@ export class NodeTables {
     this.#tables = tables;
   }
 
-  /**
-   * Brings the tables to a state; returns the number of entries written. They are small, so they are compared with the
-   * kernel itself: the programs write to them as well, and what they have learnt stays.
-   */
+  /** Brings the tables to a state; returns the number of entries written. */
   sync(state: NodeState): number {
-    const before = toRows(TABLES.flatMap((table) => [...this.#tables.read(table)]).filter(isUsed));
-    const uplinks = placeUplinks([...before.values()], state.uplinks);
-    const after = toRows([
-      ...[...uplinks].map(([index, link]) => uplinkRow(index, link, state)),
-      ...deviceRows(state, uplinks, before),
-      ...state.sources.map(({ prefix, name }) => sourceRow(prefix, name)),
-      ...[...state.endpoints].map(([ip, { host }]) => endpointRow(ip, host, state, before)),
-    ]);
-    const writes = plan(before, after, RANKS).map((write) => (write.op === 'delete' ? cleared(write.row) : write));
+    const writes = this.prepare(state);
     this.#tables.apply(writes, new Map(), 0);
     return writes.length;
   }
+
+  /**
+   * The writes that bring the tables to a state. They are small, so they are compared with the kernel itself: the programs
+   * write to them as well, and what they have learnt stays.
+   */
+  prepare(state: NodeState): Write[] {
+    const before = toRows(TABLES.flatMap((table) => [...this.#tables.read(table)]).filter(isUsed));
+    const uplinks = placeUplinks([...before.values()], state.uplinks);
+    const endpoints = [...state.endpoints].map(([ip, { host }]) => endpointRow(ip, host, state, before));
+    const after = toRows([
+      ...[...uplinks].map(([index, link]) => uplinkRow(index, link, state)),
+      ...deviceRows(state, uplinks, endpoints),
+      ...(state.sources?.map(({ prefix, name }) => sourceRow(prefix, name)) ?? [...before.values()].filter(isSource)),
+      ...endpoints,
+    ]);
+    return plan(before, after, RANKS).map((write) => (write.op === 'delete' ? cleared(write.row) : write));
+  }
+}
+
+function isSource(row: Row): boolean {
+  return row.table === 'weir_sources';
 }
 
 function isUsed(row: Row): boolean {
@@ -69,7 +77,7 @@ function isUsed(row: Row): boolean {
 }
 
 /** An array's entry cannot be deleted: it becomes zero. */
-function cleared(gone: Row): ReturnType<typeof plan>[number] {
+function cleared(gone: Row): Write {
   if (gone.table !== 'weir_uplinks') return { op: 'delete', row: gone };
   return { op: 'put', row: { ...gone, value: '\0'.repeat(uplinkCodec.size) }, before: gone };
 }
@@ -114,22 +122,19 @@ function uplinkRow(index: number, link: Link, state: NodeState): Row {
   return row('weir_uplinks', [u32Codec, index], [uplinkCodec, value]);
 }
 
-function deviceRows(state: NodeState, uplinks: ReadonlyMap<number, Link>, before: ReadonlyMap<string, Row>): Row[] {
+/** A pod's device is bound for a family once an endpoint of it is known to live there, told by the agent or learnt by a program. */
+function deviceRows(state: NodeState, uplinks: ReadonlyMap<number, Link>, endpoints: readonly Row[]): Row[] {
   const device = (link: Link, role: number, flags: number, uplink: number): Row =>
     row('weir_devices', [u32Codec, link.ifindex], [deviceCodec, { role, flags, uplink }]);
   const bound = new Map<number, number>();
-  for (const [ip, link] of state.bindings) {
-    if (!state.endpoints.has(ip)) continue;
-    const flag = ip.includes(':') ? DEVICE_FLAG.BOUND6 : DEVICE_FLAG.BOUND4;
-    bound.set(link.ifindex, (bound.get(link.ifindex) ?? 0) | flag);
+  for (const { key, value } of endpoints) {
+    const { ifindex } = decodeEndpoint(Buffer.from(value, 'latin1'));
+    const flag = ipCodec.decode(Buffer.from(key, 'latin1'), 0).includes(':') ? DEVICE_FLAG.BOUND6 : DEVICE_FLAG.BOUND4;
+    bound.set(ifindex, (bound.get(ifindex) ?? 0) | flag);
   }
-  const learnt = (link: Link): number => {
-    const known = before.get(rowKey({ table: 'weir_devices', key: bytes(u32Codec, link.ifindex) }));
-    return known ? decodeDevice(Buffer.from(known.value, 'latin1')).flags & BOUND : 0;
-  };
   return [
     ...[...uplinks].map(([index, link]) => device(link, DEVICE_ROLE.UPLINK, linkFlags(link, state), index + 1)),
-    ...state.pods.map((link) => device(link, DEVICE_ROLE.POD, (bound.get(link.ifindex) ?? 0) | learnt(link), 0)),
+    ...state.pods.map((link) => device(link, DEVICE_ROLE.POD, bound.get(link.ifindex) ?? 0, 0)),
     ...state.bridges.map((link) => device(link, DEVICE_ROLE.BRIDGE, 0, 0)),
   ];
 }

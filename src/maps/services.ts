@@ -4,6 +4,7 @@
  */
 import type { DesiredBackend, DesiredService } from '../core/desired.js';
 import type { Scheduler } from '../core/model.js';
+import type { Ip } from '../core/net.js';
 import { mergePlans, plan, type Row, rowKey, type Rows, toRows, type Write } from '../core/plan.js';
 import { WeirError } from '../errors.js';
 import { u32Codec } from './codec.js';
@@ -12,6 +13,7 @@ import { Ids } from './ids.js';
 import type { KernelTables } from './kernel-tables.js';
 import {
   type Backend,
+  BACKEND_FLAG,
   BACKEND_STATE,
   backendCodec,
   decodeBackend,
@@ -49,6 +51,11 @@ export class ServiceTables {
     this.#tables = tables;
     this.#options = options;
     this.#adopt();
+  }
+
+  /** What the kernel holds, by service. */
+  rows(): ReadonlyMap<string, Rows> {
+    return this.#rows;
   }
 
   /** The services that the kernel holds something of. */
@@ -129,6 +136,7 @@ export class ServiceTables {
       if (value.scheduler !== SCHEDULER_NUMBER[scheduler]) continue;
       for (const { chunk, size } of scheduler === 'maglev' ? [value.outside, value.inside] : [value[side]]) {
         if (chunk === 0 || wordsOf(value.scheduler, size) !== words.length) continue;
+        if (!before.has(rowKey(slotsRow(chunk, words.length)))) continue; // not a range of the arena, or somebody else's
         const first = scheduler === 'maglev' ? 0 : 1; // the counter runs on
         const present = this.#tables.arena.read(chunk, words.length).subarray(first);
         if (Buffer.compare(asBytes(present), asBytes(words.subarray(first))) === 0) return chunk;
@@ -218,6 +226,17 @@ export class ServiceTables {
     rows.set(rowKey(row), row);
     this.#rows.set(service, rows);
   }
+}
+
+/** Addresses of the endpoints on this node that rows name, draining ones included; the value says whether they are the node's own. */
+export function localEndpoints(rows: Rows): Map<Ip, { readonly host: boolean }> {
+  const found = new Map<Ip, { readonly host: boolean }>();
+  for (const row of rows.values()) {
+    if (row.table !== 'weir_backends') continue;
+    const { address, flags } = decodeBackend(Buffer.from(row.value, 'latin1'));
+    if (flags & BACKEND_FLAG.LOCAL) found.set(address, { host: (flags & BACKEND_FLAG.HOST) !== 0 });
+  }
+  return found;
 }
 
 /** Writes that belong together, not yet carried out. */

@@ -1,81 +1,101 @@
 import test from 'ava';
-import { service } from './manifests.js';
-import { type Agent, type Node, type Pod, type PodShape, World } from './world.js';
+import { FAMILIES, FORWARDINGS, FRONTENDS, Shop } from './shop.js';
+import type { WorldOptions } from './world.js';
 
-/** Two nodes with an agent each and a pod of the service on each, and a pod that is a client. */
-interface Shop {
-  readonly world: World;
-  readonly a: Node;
-  readonly b: Node;
-  readonly web1: Pod;
-  readonly web2: Pod;
-  readonly shopper: Pod;
-  readonly agents: readonly Agent[];
-}
-
-interface Variant {
-  readonly name: string;
-  readonly shape: PodShape;
-  readonly rpFilter: 0 | 1 | 2;
-  readonly dropInvalid: boolean;
-}
-
-async function openShop(world: World, annotations: Readonly<Record<string, string>>): Promise<Shop> {
-  const [a, b] = [await world.node('node-a', 1), await world.node('node-b', 2)];
-  const [web1, web2, shopper] = [await world.pod(a, 'web-1'), await world.pod(b, 'web-2'), await world.pod(a, 'shopper')];
-  for (const pod of [web1, web2, shopper]) {
-    await pod.inhabitant.serve(8080);
-    await pod.inhabitant.serve(8081, 'udp');
-  }
-  world.routeAddress('192.0.2.80', a);
-  world.routeAddress('2001:db8::80', a);
-  const frontends = { clusterIPs: ['10.96.0.10', 'fd00:96::10'], externalIPs: ['192.0.2.80', '2001:db8::80'], annotations };
-  const pods = [web1, web2, shopper];
-  world.write('nodes.json', [a.manifest(), b.manifest()]);
-  world.write('web.json', service({ name: 'web', nodePort: 30080, ...frontends, pods }));
-  world.write('dns.json', service({ name: 'dns', port: 53, targetPort: 8081, protocol: 'UDP', nodePort: 30053, ...frontends, pods }));
-  return { world, a, b, web1, web2, shopper, agents: [await world.agent(a), await world.agent(b)] };
-}
-
-const VARIANTS: readonly Variant[] = [
-  { name: 'routed pods, strict rp_filter', shape: 'routed', rpFilter: 1, dropInvalid: false },
+const VARIANTS: readonly (WorldOptions & { readonly name: string; readonly flags?: readonly string[] })[] = [
+  { name: 'routed pods, strict rp_filter', shape: 'routed', rpFilter: 1 },
   { name: 'routed pods, loose rp_filter, invalid dropped', shape: 'routed', rpFilter: 2, dropInvalid: true },
-  { name: 'bridged pods, no rp_filter', shape: 'bridge', rpFilter: 0, dropInvalid: false },
+  { name: 'bridged pods, no rp_filter', shape: 'bridge', rpFilter: 0 },
   { name: 'bridged pods, strict rp_filter, invalid dropped', shape: 'bridge', rpFilter: 1, dropInvalid: true },
+  { name: 'through the stack, routed', shape: 'routed', rpFilter: 1, dropInvalid: true, flags: ['--fast-path=false'] },
+  { name: 'through the stack, bridged', shape: 'bridge', rpFilter: 2, dropInvalid: true, flags: ['--fast-path=false'] },
 ];
 
-const FRONTENDS = {
-  v4: { clusterIp: '10.96.0.10', external: '192.0.2.80', node: '10.0.0.1', client: '10.9.0.10' },
-  v6: { clusterIp: 'fd00:96::10', external: '2001:db8::80', node: 'fd00::1', client: 'fd00:9::10' },
-} as const;
-
-for (const forwarding of ['nat', 'dsr'] as const) {
+for (const forwarding of FORWARDINGS) {
   for (const { name, ...options } of VARIANTS) {
     test(`every frontend answers with every backend: ${forwarding}, ${name}`, async (t) => {
-      await using world = await World.create(options);
-      const shop = await openShop(world, { 'weir.io/scheduler': 'rr', 'weir.io/forwarding': forwarding });
-      const all = [shop.web1.name, shop.web2.name, shop.shopper.name].sort();
-      for (const family of ['v4', 'v6'] as const) {
+      const annotations = { 'weir.io/scheduler': 'rr', 'weir.io/forwarding': forwarding };
+      await using shop = await Shop.open({ ...options, annotations });
+      const { client, web1, web2, shopper } = shop;
+      shop.serves([web1, web2, shopper]); // the shopper meets itself as a backend
+      await shop.settled();
+      const all = [web1.name, web2.name, shopper.name].sort();
+      for (const family of FAMILIES) {
         const at = FRONTENDS[family];
-        const from = [
-          { who: world.client, host: at.external, port: 80, udp: 53 },
-          { who: world.client, host: at.node, port: 30080, udp: 30053 },
-          { who: shop.shopper.inhabitant, host: at.clusterIp, port: 80, udp: 53 },
-          { who: shop.shopper.inhabitant, host: at.external, port: 80, udp: 53 },
-          { who: shop.shopper.inhabitant, host: at.node, port: 30080, udp: 30053 },
+        const visits = [
+          { who: client, host: at.external, tcp: 80, udp: 53 },
+          { who: client, host: at.node, tcp: 30080, udp: 30053 },
+          { who: shopper.inhabitant, host: at.clusterIp, tcp: 80, udp: 53 },
+          { who: shopper.inhabitant, host: at.external, tcp: 80, udp: 53 },
+          { who: shopper.inhabitant, host: at.node, tcp: 30080, udp: 30053 },
         ];
-        for (const { who, host, port, udp } of from) {
-          const tcp = [];
-          const dns = [];
-          for (let i = 0; i < 3; i++) tcp.push(await who.gets(host, port));
-          for (let i = 0; i < 3; i++) dns.push(await who.asks(host, udp));
-          t.deepEqual(tcp.map((reply) => reply.who).sort(), all, `${who.name} to ${host}:${port}`);
-          t.deepEqual(dns.map((reply) => reply.who).sort(), all, `${who.name} to ${host}:${udp}`);
-          if (who === world.client && forwarding === 'dsr') {
-            t.true([...tcp, ...dns].every((reply) => reply.client === at.client), 'the client address survives');
-          }
+        for (const { who, host, tcp, udp } of visits) {
+          const replies = [];
+          for (let i = 0; i < 3; i++) replies.push(await who.gets(host, tcp));
+          t.deepEqual(replies.map((reply) => reply.who).sort(), all, `${who.name} to ${host} by TCP`);
+          const answers = [];
+          for (let i = 0; i < 3; i++) answers.push(await who.asks(host, udp));
+          t.deepEqual(answers.map((reply) => reply.who).sort(), all, `${who.name} to ${host} by UDP`);
+          if (who !== client) continue;
+          const seen = [...replies, ...answers].filter(({ who }) => forwarding === 'dsr' || who !== web2.name);
+          t.true(seen.every((reply) => reply.client === at.client), 'the client address survives');
         }
       }
     });
   }
+
+  test(`5 MB go both ways through ${forwarding} over links of MTU 1500`, async (t) => {
+    await using shop = await Shop.open({ annotations: { 'weir.io/forwarding': forwarding } });
+    const { client, web2, shopper } = shop;
+    shop.serves([web2]);
+    await shop.settled();
+    for (const family of FAMILIES) {
+      const { external, clusterIp } = FRONTENDS[family];
+      for (const [who, host] of [[client, external], [shopper.inhabitant, clusterIp]] as const) {
+        const up = await who.uploads(host, 80, 5_000_000);
+        t.is(up.received, up.sent, `${who.name} uploads to ${host}`);
+        const down = await who.downloads(host, 80, 5_000_000);
+        t.is(down.received, down.sent, `${who.name} downloads from ${host}`);
+      }
+    }
+  });
 }
+
+test('a service without endpoints refuses its clients at once', async (t) => {
+  await using shop = await Shop.open();
+  const { client, shopper } = shop;
+  shop.serves([]);
+  await shop.settled();
+  for (const family of FAMILIES) {
+    const { external, clusterIp, node } = FRONTENDS[family];
+    const visits = [
+      [client, external, 80, 53],
+      [client, node, 30080, 30053],
+      [shopper.inhabitant, clusterIp, 80, 53],
+    ] as const;
+    for (const [who, host, tcp, udp] of visits) {
+      t.regex(await who.fails(who.gets(host, tcp)), /ECONNREFUSED/, `${who.name} to ${host} by TCP`);
+      t.regex(await who.fails(who.asks(host, udp)), /ECONNREFUSED/, `${who.name} to ${host} by UDP`);
+    }
+  }
+  const reasons = shop.a.weir<{ reason: string }[]>('drops').map((drop) => drop.reason);
+  t.true(reasons.includes('no-endpoint'), `drops name the reason: ${reasons.join()}`);
+});
+
+test('a port that no pod listens on is refused through the service, too', async (t) => {
+  await using shop = await Shop.open({ dropInvalid: true });
+  const { client, web1, web2, shopper } = shop;
+  for (const pod of [web1, web2]) await pod.inhabitant.stop(8081);
+  for (const forwarding of FORWARDINGS) {
+    for (const pod of [web1, web2]) {
+      shop.serves([pod], { annotations: { 'weir.io/forwarding': forwarding } });
+      await shop.settled();
+      for (const family of FAMILIES) {
+        const { external, clusterIp } = FRONTENDS[family];
+        const label = `${forwarding} ${pod.name} ${family}`;
+        t.regex(await client.fails(client.asks(external, 53)), /ECONNREFUSED/, `client ${label}`);
+        t.regex(await client.fails(shopper.inhabitant.asks(clusterIp, 53)), /ECONNREFUSED/, `shopper ${label}`);
+      }
+    }
+  }
+});

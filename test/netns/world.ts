@@ -80,6 +80,10 @@ export class World implements AsyncDisposable {
     execFileSync('mv', [`${path}.tmp`, path]);
   }
 
+  writeText(name: string, text: string): void {
+    writeFileSync(join(this.manifests, name), text);
+  }
+
   remove(name: string): void {
     rmSync(join(this.manifests, name), { force: true });
   }
@@ -272,6 +276,8 @@ export class Node {
     return { apiVersion: 'v1', kind: 'Node', metadata: { name: this.name }, status: { addresses } };
   }
 
+  readonly weirCommand = WEIR;
+
   /** Runs a weir command on this node; its JSON output, parsed. */
   weir<T>(...args: string[]): T {
     return JSON.parse(this.run(WEIR, ...args, '-o', 'json', '--bpf-root', this.bpfRoot)) as T;
@@ -279,6 +285,17 @@ export class Node {
 
   run(command: string, ...args: string[]): string {
     return run('ip', 'netns', 'exec', this.space, command, ...args);
+  }
+
+  /** Waits until the kernel's tables are what the manifests say. */
+  async agrees(): Promise<void> {
+    const flags = ['--manifests', this.world.manifests, '--node-name', this.name];
+    if (process.env['NODIFF']) return new Promise((resolve) => setTimeout(resolve, 300));
+    await until(
+      () => this.status('diff', ...flags) === 0,
+      10_000,
+      () => `${this.name} does not agree with the manifests: ${this.weir<object>('diff', ...flags)}`,
+    );
   }
 
   /** Exit status of a weir command. */

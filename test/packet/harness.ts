@@ -54,6 +54,7 @@ const CONFIG: Config = {
   layout: LAYOUT_HASH,
   dataplane: 1,
   synced: 1,
+  fastPath: 1,
   snatFirst: 61000,
   snatCount: 4536,
 };

@@ -1,0 +1,79 @@
+/** What should be in the kernel, told from the objects and this node's network, as the agent tells it. */
+import type { DesiredService, Settings } from '../core/desired.js';
+import type { Problem, Source } from '../core/model.js';
+import { familyOf, type Ip } from '../core/net.js';
+import { bindings, deviceRoles, globalAddresses, type Network, nodePortAddresses, type Roles } from '../core/network.js';
+import { Store } from '../core/store.js';
+import { WeirError } from '../errors.js';
+import type { NodeState } from '../maps/node.js';
+import type { StateOptions } from './agent-flags.js';
+
+export interface DesiredState {
+  readonly services: readonly DesiredService[];
+  readonly problems: readonly Problem[];
+  /** The tables about this node, given the endpoints on it (those that end included). */
+  node(endpoints: ReadonlyMap<Ip, { readonly host: boolean }>): NodeState;
+}
+
+/** ms for an API server to hand out everything. */
+const PATIENCE = 60_000;
+
+/** Everything that the source has at the start. Throws WEIR_API where it does not come to that. */
+export async function readObjects(source: Source, problem: (problem: Problem) => void, signal: AbortSignal): Promise<Store> {
+  const store = new Store();
+  const over = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]);
+  const ended = new Promise<never>((_, reject) => {
+    const message = signal.aborted ? 'interrupted' : `not complete after ${PATIENCE / 1000} s`;
+    over.addEventListener('abort', () => reject(new WeirError('WEIR_API', `read the objects: ${message}`)), { once: true });
+  });
+  try {
+    const synced = new Promise<void>((resolve, reject) => {
+      const events = { changes: (changes: Parameters<Store['apply']>[0]) => store.apply(changes), problem, synced: resolve };
+      source.start(events).catch(reject);
+    });
+    await Promise.race([synced, ended]);
+  } finally {
+    await source.stop();
+  }
+  return store;
+}
+
+/** Compiles what the store has. `xdp`: devices that take frames which XDP redirects to them. */
+export function desiredState(store: Store, options: StateOptions, network: Network, xdp: ReadonlySet<number>): DesiredState {
+  const roles = chooseDevices(network, options);
+  const { desired } = store.take(settingsOf(store, options, network, roles));
+  const services = options.runServiceProxy ? desired : [];
+  const whole = (address: Ip) => ({ address, bits: familyOf(address) === 'v4' ? 32 : 128 });
+  const nodes = [...store.nodes.values()].flatMap((node) => node.addresses.map(whole));
+  const { uplinks, pods, bridges } = roles;
+  const sources = [...nodes, ...options.dsrSources].map((prefix) => ({ prefix, name: 0 }));
+  return {
+    services,
+    problems: services.flatMap((service) => service.problems),
+    node: (endpoints) => ({
+      ...{ uplinks, pods, bridges, xdp, endpoints, sources },
+      bindings: bindings(network, pods, endpoints.keys()),
+    }),
+  };
+}
+
+function chooseDevices(network: Network, options: StateOptions): Roles {
+  const roles = deviceRoles(network, options);
+  for (const name of roles.missing) throw new WeirError('WEIR_DEVICE', `use --devices ${name}: no such device`);
+  if (roles.uplinks.length > 0) return roles;
+  throw new WeirError('WEIR_DEVICE', 'choose the uplinks: no device has a default route');
+}
+
+function settingsOf(store: Store, options: StateOptions, network: Network, roles: Roles): Settings {
+  const { nodeName, scheduler, forwarding, nodePortAddresses: rule } = options;
+  const nodeAddresses = new Set<Ip>(globalAddresses([...roles.uplinks, ...roles.bridges]));
+  for (const node of store.nodes.values()) node.addresses.forEach((address) => nodeAddresses.add(address));
+  return {
+    nodeName,
+    zone: store.nodes.get(nodeName)?.zone ?? '',
+    scheduler,
+    forwarding,
+    nodePortAddresses: nodePortAddresses(network, roles.uplinks, rule),
+    nodeAddresses,
+  };
+}
