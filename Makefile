@@ -56,7 +56,7 @@ test-netns: build
 	node_modules/.bin/ava 'dist/test/netns/**/*.test.js'
 
 demo: build
-	@node dist/scripts/demo.js $(if $(KEEP),--keep)
+	@node dist/scripts/demo.js $(if $(KEEP),--keep) $(if $(STOP),--stop)
 
 bench: build
 	node dist/bench/main.js

@@ -127,8 +127,12 @@ static __noinline enum step error_send(struct __sk_buff *skb, struct packet *p, 
 {
 	struct bpf_fib_lookup fib;
 
+	if (p->hop_limit <= 1)
+		return drop(p, REASON_TTL); /* no error is sent about an error: RFC 1122 section 3.2.2 */
 	if (!route_usable(route_find(skb, &fib, p->family, p->ifindex, &p->tuple.source, &p->tuple.destination)))
 		return drop(p, REASON_NO_ROUTE);
+	if (decrement_hop_limit(skb, p))
+		return drop(p, REASON_INTERNAL);
 	return send_by(&fib, action);
 }
 

@@ -101,8 +101,9 @@ static __always_inline bool collides(const struct packet *p, const struct flow *
 {
 	if (!other || other->kind != FLOW_REPLY)
 		return false;
-	if (other->port == p->tuple.destination_port && ip_equal(&other->address, &p->tuple.destination))
-		return false;
+	if (other->port == p->tuple.destination_port && other->nat_port == p->tuple.source_port &&
+	    ip_equal(&other->address, &p->tuple.destination))
+		return false; /* it is this one's own, from before */
 	return other->state != FLOW_CLOSING && p->now - other->seen < FLOW_IDLE_COLLIDING * SECOND;
 }
 
@@ -127,7 +128,8 @@ __noinline enum step record_reply(struct packet *p, struct flow *flow)
 		.source = flow->address,
 		.destination = p->tuple.source,
 		.source_port = flow->port,
-		.destination_port = p->tuple.source_port,
+		/* recorded anew, it keeps the port that its backend knows */
+		.destination_port = flow->flags & FLOW_PORT ? flow->nat_port : p->tuple.source_port,
 		.protocol = p->tuple.protocol,
 	};
 

@@ -9,6 +9,7 @@ import { familyOf, type Ip, type Prefix } from './core/net.js';
 import { bindings, deviceRoles, globalAddresses, type Link, type Network, nodePortAddresses, type Roles } from './core/network.js';
 import { Store } from './core/store.js';
 import { describeError, WeirError } from './errors.js';
+import { serveHealth } from './host/health.js';
 import { NetworkMonitor } from './host/monitor.js';
 import { readNetwork } from './host/network.js';
 import { neededSysctls, writeSysctl } from './host/sysctl.js';
@@ -54,6 +55,7 @@ export class Agent {
   /** One moment on both clocks: flows are timed in ticks, people read seconds. */
   #clock = { ticks: 0n, ticksTime: 0n };
   #reading = false;
+  #failing = false;
 
   constructor(options: AgentOptions, log: Log, network: Network, objectPath: string) {
     this.#options = options;
@@ -81,13 +83,13 @@ export class Agent {
     this.#attachDevices();
     this.#syncNode();
     let networkTimer: NodeJS.Timeout | undefined;
-    using monitor = new NetworkMonitor(() => {
+    using _monitor = new NetworkMonitor(() => {
       networkTimer ??= setTimeout(() => {
         networkTimer = undefined;
         void this.#networkChanged();
       }, NETWORK_DELAY);
     });
-    void monitor;
+    await using _health = await this.#serveHealth();
     const sweep = setInterval(() => void this.#sweep(), SWEEP_INTERVAL);
     const housekeeping = setInterval(() => this.#housekeep(), HOUSEKEEPING_INTERVAL);
     try {
@@ -111,6 +113,22 @@ export class Agent {
       clearInterval(housekeeping);
       clearTimeout(networkTimer);
       await source.stop();
+    }
+  }
+
+  /** Probes are worth a warning, not the dataplane: without a free port the agent runs on. */
+  async #serveHealth(): Promise<AsyncDisposable | undefined> {
+    const { health } = this.#options;
+    if (!health) return undefined;
+    try {
+      return await serveHealth(health.address, health.port, () => ({
+        synced: this.#sourceSynced,
+        lastSync: Number(this.#config.get(0)?.lastSync ?? 0n),
+        failing: this.#failing,
+      }));
+    } catch (error) {
+      this.#log('warn', describeError(error));
+      return undefined;
     }
   }
 
@@ -176,7 +194,9 @@ export class Agent {
   #guarded(work: () => void): void {
     try {
       work();
+      this.#failing = false;
     } catch (error) {
+      this.#failing = true;
       this.#log('error', describeError(error));
       try {
         this.#services = this.#adopt();

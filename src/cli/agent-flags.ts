@@ -27,19 +27,43 @@ import {
 export const STATE_FLAGS = {
   dataplane: flag('--dataplane <NAME>', 'bpf', oneOf(['bpf'], ['ipvs']), 'bpf'),
   manifests: optional('--manifests <DIR>', 'read the objects from the YAML and JSON files of this folder', path),
-  kubeconfig: optional('--kubeconfig <FILE>', 'read the objects from the API server of this file (default: in-cluster)', path),
-  apiserver: flag('--apiserver <HOST:PORT,...>', 'where the API server is, in place of its ClusterIP', list(apiServer), ''),
+  kubeconfig: optional(
+    '--kubeconfig <FILE>',
+    'read the objects from the API server of this file (default: in-cluster)',
+    path,
+  ),
+  apiserver: flag(
+    '--apiserver <HOST:PORT,...>',
+    'where the API server is, in place of its ClusterIP',
+    list(apiServer),
+    '',
+  ),
   nodeName: optional('--node-name <NAME>', 'this node (default: $NODE_NAME, then the host name)', word),
-  devices: flag('--devices <NAMES>', 'uplinks and overlay devices; none: those with a default route', list(deviceName), ''),
+  devices: flag(
+    '--devices <NAMES>',
+    'uplinks and overlay devices; none: those with a default route',
+    list(deviceName),
+    '',
+  ),
   podDevices: flag('--pod-devices <GLOBS>', "the host's side of pod devices", list(glob), 'veth*,cali*,lxc*,eni*'),
-  forwarding: flag('--forwarding <MODE>', 'nat or dsr, for services that do not say', oneOf(FORWARDINGS, ['dsr-l2']), 'nat'),
+  forwarding: flag(
+    '--forwarding <MODE>',
+    'nat or dsr, for services that do not say',
+    oneOf(FORWARDINGS, ['dsr-l2']),
+    'nat',
+  ),
   scheduler: flag(
     '--scheduler <NAME>',
     'maglev, rr or random, for services that do not say',
     oneOf(SCHEDULERS, ['lc', 'sh', 'dh']),
     'maglev',
   ),
-  nodeportAddresses: flag('--nodeport-addresses <CIDRS>', 'where node ports are served: all, primary or prefixes', nodePortRule, 'all'),
+  nodeportAddresses: flag(
+    '--nodeport-addresses <CIDRS>',
+    'where node ports are served: all, primary or prefixes',
+    nodePortRule,
+    'all',
+  ),
   dsrSources: flag('--dsr-sources <CIDRS>', 'from where, besides nodes, tunnelled packets are accepted', prefixes, ''),
   runServiceProxy: flag('--run-service-proxy [BOOL]', 'whether services are served', bool, 'true', 'true'),
   bpfRoot: BPF_ROOT,
@@ -52,7 +76,12 @@ export const AGENT_FLAGS = {
   snatPorts: flag('--snat-ports <A-B>', 'ports to which sources are translated', portRange, '61000-65535'),
   fastPath: flag('--fast-path [BOOL]', "whether flows may be redirected past the node's stack", bool, 'true', 'true'),
   flowEntries: optional('--flow-entries <V4[,V6]>', 'sizes of the flow tables, where they are made anew', flowEntries),
-  healthBindAddress: flag('--health-bind-address <ADDR:PORT>', 'serves /healthz /livez /readyz', listen, '0.0.0.0:10256'),
+  healthBindAddress: flag(
+    '--health-bind-address <ADDR:PORT>',
+    'serves /healthz /livez /readyz',
+    listen,
+    '0.0.0.0:10256',
+  ),
   metricsBindAddress: flag('--metrics-bind-address <ADDR:PORT>', 'without effect yet', listen, '127.0.0.1:10249'),
   runFirewall: optional('--run-firewall [BOOL]', 'without effect yet: no network policy is enforced', bool, 'true'),
   clusterCidr: flag('--cluster-cidr <CIDRS>', 'without effect yet', prefixes, ''),
@@ -82,9 +111,12 @@ export function agentOptions(values: Values<typeof AGENT_FLAGS>, context: Contex
 export type StateOptions = Omit<AgentOptions, 'xdp' | 'snatPorts' | 'health' | 'fastPath' | 'flowEntries'>;
 
 export function stateOptions(values: StateValues, context: Context): StateOptions {
-  const { bpfRoot, manifests, kubeconfig, devices, podDevices, forwarding, scheduler, dsrSources, runServiceProxy } = values;
+  const { bpfRoot, manifests, kubeconfig, devices, podDevices, forwarding, scheduler, dsrSources, runServiceProxy } =
+    values;
   if (manifests !== undefined && kubeconfig !== undefined) {
-    throw usageError(`--manifests: ${JSON.stringify(manifests)} does not go with --kubeconfig ${JSON.stringify(kubeconfig)}`);
+    throw usageError(
+      `--manifests: ${JSON.stringify(manifests)} does not go with --kubeconfig ${JSON.stringify(kubeconfig)}`,
+    );
   }
   return {
     bpfRoot,

@@ -7,6 +7,7 @@ import { missingCapabilities } from '../loader/capabilities.js';
 import { ensureRoot, lockRoot } from '../loader/pins.js';
 import { MAPS } from '../maps/layout.js';
 import { openTable } from '../maps/table.js';
+import type { AgentOptions } from '../options.js';
 import { AGENT_FLAGS, agentOptions } from './agent-flags.js';
 import { defineCommand, type ExitCode } from './command.js';
 import type { Context } from './context.js';
@@ -25,17 +26,24 @@ export const agentCommand = defineCommand({
     const missing = missingCapabilities();
     if (missing.length > 0) throw new WeirError('WEIR_CAPABILITY', `start the agent: missing ${missing.join(', ')}`);
     ensureRoot(options.bpfRoot);
-    using lock = lockRoot(options.bpfRoot); // before anything in the kernel is touched
-    void lock;
-    forgetSync(options.bpfRoot);
-    if (values.runFirewall) log('warn', 'network policies are not enforced yet: --run-firewall has no effect');
-    using agent = new Agent(options, log, await readNetwork(), OBJECT);
-    log('info', `started pid=${process.pid} node=${options.nodeName} bpf-root=${options.bpfRoot}`);
-    await agent.run(openSource(options), context.signal);
-    log('info', 'ended; the dataplane stays in force');
+    const lock = lockRoot(options.bpfRoot); // before anything in the kernel is touched
+    try {
+      forgetSync(options.bpfRoot);
+      if (values.runFirewall) log('warn', 'network policies are not enforced yet: --run-firewall has no effect');
+      await runAgent(options, log, context);
+    } finally {
+      lock[Symbol.dispose]();
+    }
     return 0;
   },
 });
+
+async function runAgent(options: AgentOptions, log: Log, context: Context): Promise<void> {
+  using agent = new Agent(options, log, await readNetwork(), OBJECT);
+  log('info', `started pid=${process.pid} node=${options.nodeName} bpf-root=${options.bpfRoot}`);
+  await agent.run(openSource(options), context.signal);
+  log('info', 'ended; the dataplane stays in force');
+}
 
 /** What the last agent said of itself holds no longer: `weir status` must not take it for this one's word. */
 function forgetSync(root: string): void {
@@ -50,5 +58,6 @@ function forgetSync(root: string): void {
 
 /** Lines of time, level and message. */
 export function logTo(context: Context): Log {
-  return (level, message) => void context.stderr.write(`${new Date(context.now()).toISOString()} ${level} ${message}\n`);
+  return (level, message) =>
+    void context.stderr.write(`${new Date(context.now()).toISOString()} ${level} ${message}\n`);
 }

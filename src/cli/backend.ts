@@ -38,5 +38,14 @@ function listBackends(root: string): BackendListRow[] {
 function cells(row: BackendListRow): string[] {
   const { namespace, service, portName, protocol, address, port, node, state, weight, local, flows } = row;
   const backend = formatSocket(address, port);
-  return [formatLabel({ namespace, name: service, port: portName }), protocol, backend, node || '-', state, `${weight}`, local ? 'yes' : 'no', `${flows}`];
+  return [
+    formatLabel({ namespace, name: service, port: portName }),
+    protocol,
+    backend,
+    node || '-',
+    state,
+    `${weight}`,
+    local ? 'yes' : 'no',
+    `${flows}`,
+  ];
 }

@@ -6,7 +6,7 @@ import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT } from './common-flags.js';
 import type { Context } from './context.js';
 import { flag } from './flags.js';
-import { namespaceOf, visit } from './namespace.js';
+import { namespaceOf, visiting } from './namespace.js';
 import { bool } from './parse.js';
 import { type Removal, removalOf, removeFilters, type Step } from './removal.js';
 
@@ -17,22 +17,35 @@ export const cleanupCommand = defineCommand({
   summary: 'remove the programs, pins and settings of Weir from this node; connections through services end',
   flags: {
     dryRun: flag('--dry-run [BOOL]', 'only print what would be removed', bool, 'false', 'true'),
-    all: flag('--all [BOOL]', 'also programs on devices that nothing below --bpf-root accounts for', bool, 'false', 'true'),
+    all: flag(
+      '--all [BOOL]',
+      'also programs on devices that nothing below --bpf-root accounts for',
+      bool,
+      'false',
+      'true',
+    ),
     bpfRoot: BPF_ROOT,
   },
   exits: { 0: 'nothing of Weir is left, or --dry-run', 1: 'an agent is running, or something could not be removed' },
   run: ({ bpfRoot, dryRun, all }, context): ExitCode => {
     if (!existsSync(bpfRoot)) return cleanStray(bpfRoot, all, dryRun, context);
-    using lock = lockForCleanup(bpfRoot);
-    void lock;
-    const namespace = namespaceOf(bpfRoot);
-    if (namespace === 'here' || namespace === 'gone') return finish(removalOf(bpfRoot, namespace), bpfRoot, dryRun, context);
-    context.stdout.write(`in the network namespace ${namespace}:\n`);
-    using visited = visit(namespace);
-    void visited;
-    return finish(removalOf(bpfRoot, 'here'), bpfRoot, dryRun, context);
+    const lock = lockForCleanup(bpfRoot);
+    try {
+      return cleanRoot(bpfRoot, dryRun, context);
+    } finally {
+      lock[Symbol.dispose]();
+    }
   },
 });
+
+function cleanRoot(bpfRoot: string, dryRun: boolean, context: Context): ExitCode {
+  const namespace = namespaceOf(bpfRoot);
+  if (namespace === 'here' || namespace === 'gone') {
+    return finish(removalOf(bpfRoot, namespace), bpfRoot, dryRun, context);
+  }
+  context.stdout.write(`in the network namespace ${namespace}:\n`);
+  return visiting(namespace, () => finish(removalOf(bpfRoot, 'here'), bpfRoot, dryRun, context));
+}
 
 /** Without a directory there is nothing to tell a lost dataplane's programs from those of another --bpf-root. */
 function cleanStray(root: string, all: boolean, dryRun: boolean, context: Context): ExitCode {
@@ -58,9 +71,10 @@ function describePid(pid: number | undefined): string {
 
 function finish({ steps, notes }: Removal, root: string, dryRun: boolean, { stdout, stderr }: Context): ExitCode {
   let code: ExitCode = 0;
-  for (const { verb, what, carryOut } of steps) {
+  for (const step of steps) {
+    const { verb, what } = step;
     try {
-      if (!dryRun) carryOut();
+      if (!dryRun) step.carryOut();
       stdout.write(dryRun ? `would ${verb} ${what}\n` : `${PAST[verb]} ${what}\n`);
     } catch (error) {
       stderr.write(`weir: ${verb} ${what}: ${describeError(error)}\n`);

@@ -27,7 +27,7 @@ export function processContext(signal: AbortSignal): Context {
     env: process.env,
     hostname,
     now: Date.now,
-    monotonic: process.hrtime.bigint,
+    monotonic: () => process.hrtime.bigint(),
     signal,
   };
 }

@@ -123,10 +123,17 @@ export class Describer {
     if (chunk === 0) return { slots: size, backends: {} };
     const words = this.#meanings[side].words(chunk, wordsOf(scheduler, size));
     if (!words) return { slots: size, backends, chunk: `${chunk} is outside the arena` };
-    const slots = Array.from(scheduler === SCHEDULER.MAGLEV ? words : words.subarray(1), (id) => this.#meanings[side].backends.get(id) ?? `#${id}`);
+    const slots = Array.from(
+      scheduler === SCHEDULER.MAGLEV ? words : words.subarray(1),
+      (id) => this.#meanings[side].backends.get(id) ?? `#${id}`,
+    );
     const counts: Record<string, number> = {};
     for (const slot of slots) counts[slot] = (counts[slot] ?? 0) + 1;
-    return { slots: size, backends: counts, order: createHash('sha256').update(slots.join()).digest('hex').slice(0, 8) };
+    return {
+      slots: size,
+      backends: counts,
+      order: createHash('sha256').update(slots.join()).digest('hex').slice(0, 8),
+    };
   }
 
   #backend(value: Buffer, side: Side): Described {
@@ -143,7 +150,14 @@ export class Describer {
 
   #uplink(value: Buffer): Described {
     const { ifindex, mtu, address4, address6, mac, flags } = decodeUplink(value);
-    return { device: this.#device(ifindex), mtu, address4, address6, mac: Buffer.from(mac).toString('hex'), flags: flagNames(flags) };
+    return {
+      device: this.#device(ifindex),
+      mtu,
+      address4,
+      address6,
+      mac: Buffer.from(mac).toString('hex'),
+      flags: flagNames(flags),
+    };
   }
 
   #service(id: number, side: Side): string {

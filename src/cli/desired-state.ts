@@ -2,7 +2,14 @@
 import type { DesiredService, Settings } from '../core/desired.js';
 import type { Problem, Source } from '../core/model.js';
 import { familyOf, type Ip } from '../core/net.js';
-import { bindings, deviceRoles, globalAddresses, type Network, nodePortAddresses, type Roles } from '../core/network.js';
+import {
+  bindings,
+  deviceRoles,
+  globalAddresses,
+  type Network,
+  nodePortAddresses,
+  type Roles,
+} from '../core/network.js';
 import { Store } from '../core/store.js';
 import { WeirError } from '../errors.js';
 import type { NodeState } from '../maps/node.js';
@@ -19,16 +26,28 @@ export interface DesiredState {
 const PATIENCE = 60_000;
 
 /** Everything that the source has at the start. Throws WEIR_API where it does not come to that. */
-export async function readObjects(source: Source, problem: (problem: Problem) => void, signal: AbortSignal): Promise<Store> {
+export async function readObjects(
+  source: Source,
+  problem: (problem: Problem) => void,
+  signal: AbortSignal,
+): Promise<Store> {
   const store = new Store();
   const over = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]);
   const ended = new Promise<never>((_, reject) => {
-    const message = signal.aborted ? 'interrupted' : `not complete after ${PATIENCE / 1000} s`;
-    over.addEventListener('abort', () => reject(new WeirError('WEIR_API', `read the objects: ${message}`)), { once: true });
+    const end = (): void => {
+      const why = signal.aborted ? 'interrupted' : `not complete after ${PATIENCE / 1000} s`;
+      reject(new WeirError('WEIR_API', `read the objects: ${why}`));
+    };
+    if (over.aborted) end();
+    else over.addEventListener('abort', end, { once: true });
   });
   try {
     const synced = new Promise<void>((resolve, reject) => {
-      const events = { changes: (changes: Parameters<Store['apply']>[0]) => store.apply(changes), problem, synced: resolve };
+      const events = {
+        changes: (changes: Parameters<Store['apply']>[0]) => store.apply(changes),
+        problem,
+        synced: resolve,
+      };
       source.start(events).catch(reject);
     });
     await Promise.race([synced, ended]);
@@ -39,7 +58,12 @@ export async function readObjects(source: Source, problem: (problem: Problem) =>
 }
 
 /** Compiles what the store has. `xdp`: devices that take frames which XDP redirects to them. */
-export function desiredState(store: Store, options: StateOptions, network: Network, xdp: ReadonlySet<number>): DesiredState {
+export function desiredState(
+  store: Store,
+  options: StateOptions,
+  network: Network,
+  xdp: ReadonlySet<number>,
+): DesiredState {
   const roles = chooseDevices(network, options);
   const { desired } = store.take(settingsOf(store, options, network, roles));
   const services = options.runServiceProxy ? desired : [];

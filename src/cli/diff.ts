@@ -26,7 +26,7 @@ import { openSource } from './source.js';
 
 export const diffCommand = defineCommand({
   path: 'diff',
-  summary: 'compare what should be in the kernel with what is; flags that are not given are the running agent\'s',
+  summary: "compare what should be in the kernel with what is; flags that are not given are the running agent's",
   flags: { ...STATE_FLAGS, output: OUTPUT },
   exits: { 0: 'they agree', 1: 'they differ, or it cannot be told' },
   run: async (values, context, given): Promise<ExitCode> => {
@@ -43,7 +43,8 @@ async function compare(options: StateOptions, context: Context): Promise<Differe
   using tables = new KernelTables(options.bpfRoot, 'read');
   const warn = (message: string): void => void context.stderr.write(`weir: warning: ${message}\n`);
   const report = ({ object, field, message }: Problem): void => warn(`${object}: ${field}: ${message}`);
-  if (!isHere(options.bpfRoot)) warn('the agent works in another network namespace: devices and node ports will differ');
+  if (!isHere(options.bpfRoot))
+    warn('the agent works in another network namespace: devices and node ports will differ');
   const store = await readObjects(openSource(options), report, context.signal);
   const network = await readNetwork();
   const devices = options.devices.length > 0 ? options.devices : knownUplinks(options.bpfRoot, network);

@@ -20,7 +20,12 @@ export function differences(writes: readonly Write[], describer: Describer): Dif
     const wanted = want && describer.value(want, 'want');
     const had = have && describer.value(have, 'have');
     if (wanted && had && agree(wanted, had)) continue;
-    found.push({ table: some.table, key: describer.key(some, have ? 'have' : 'want'), want: wanted ?? null, have: had ?? null });
+    found.push({
+      table: some.table,
+      key: describer.key(some, have ? 'have' : 'want'),
+      want: wanted ?? null,
+      have: had ?? null,
+    });
   }
   return found;
 }
@@ -69,5 +74,5 @@ export function formatDifference({ table, key, want, have }: Difference): string
 }
 
 function text(value: unknown): string {
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }

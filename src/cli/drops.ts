@@ -35,7 +35,13 @@ export const dropsCommand = defineCommand({
   path: 'drops',
   summary: 'list what was dropped, refused or answered lately, oldest first',
   flags: {
-    follow: flag('--follow [BOOL]', 'go on with what is new, a line each (JSON: an object each)', bool, 'false', 'true'),
+    follow: flag(
+      '--follow [BOOL]',
+      'go on with what is new, a line each (JSON: an object each)',
+      bool,
+      'false',
+      'true',
+    ),
     bpfRoot: BPF_ROOT,
     output: OUTPUT,
   },

@@ -38,8 +38,9 @@ function ipOf(number: number): Ip {
 /** Number of flows by number of their backend. Decodes no more than it needs: there may be millions. */
 export function countFlows(root: string): Map<number, number> {
   const counts = new Map<number, number>();
-  for (const map of [MAPS.weir_flows4, MAPS.weir_flows6] as const) {
-    using table = openTable<unknown, Flow>(root, map as never);
+  using flows4 = openTable(root, MAPS.weir_flows4);
+  using flows6 = openTable(root, MAPS.weir_flows6);
+  for (const table of [flows4, flows6]) {
     for (const { value } of table.rawEntries()) {
       if (value.readUInt8(KIND_AT) !== FLOW_KIND.FORWARD) continue;
       const backend = value.readUInt32LE(BACKEND_AT);

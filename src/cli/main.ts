@@ -54,7 +54,7 @@ export async function runProcess(argv: readonly string[]): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       stop.abort();
-      setTimeout(() => process.exit(0), GRACE).unref();
+      setTimeout(() => process.exit(argv[0] === 'agent' ? 0 : 1), GRACE).unref();
     });
   }
   const context = processContext(stop.signal);
@@ -64,7 +64,7 @@ export async function runProcess(argv: readonly string[]): Promise<void> {
   };
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
-  process.stdout.on('error', () => process.exit(0)); // the reader has seen enough
+  process.stdout.on('error', () => process.exit(1)); // the reader has seen enough
   const code = await main(argv, context);
   await Promise.all([send(context.stdout, ''), send(context.stderr, '')]);
   process.exit(code); // whatever still runs has nothing to say
@@ -79,7 +79,8 @@ function buildProgram(context: Context, finish: (code: ExitCode) => void): Comma
   const groups = new Map<string, Command>();
   for (const command of COMMANDS) {
     const [noun = '', verb] = command.path.split(' ');
-    const group = verb === undefined ? program : (groups.get(noun) ?? program.command(noun).summary(GROUPS[noun] ?? ''));
+    const group =
+      verb === undefined ? program : (groups.get(noun) ?? program.command(noun).summary(GROUPS[noun] ?? ''));
     if (verb !== undefined) groups.set(noun, group);
     command.build(group, context, finish);
   }
@@ -92,13 +93,20 @@ function describeOption({ description, defaultValueDescription }: Option): strin
 
 /** One line of what commander says in several. */
 function wrongUsage(error: CommanderError, argv: readonly string[]): WeirError {
-  if (error.code !== 'commander.help') return usageError(error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '));
+  if (error.code !== 'commander.help')
+    return usageError(error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '));
   const [noun] = argv;
-  const verbs = COMMANDS.map(({ path }) => path.split(' ')).flatMap(([first, verb]) => (first === noun ? (verb ?? []) : []));
-  return usageError(noun === undefined ? 'no command given' : `${noun}: no command given, must be one of ${verbs.join(', ')}`);
+  const verbs = COMMANDS.map(({ path }) => path.split(' ')).flatMap(([first, verb]) =>
+    first === noun ? (verb ?? []) : [],
+  );
+  return usageError(
+    noun === undefined ? 'no command given' : `${noun}: no command given, must be one of ${verbs.join(', ')}`,
+  );
 }
 
 function version(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string };
+  const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
   return manifest.version;
 }

@@ -21,15 +21,16 @@ export function namespaceOf(root: string): string {
   return [...named, ...held].find((path) => inodeOf(path) === inode) ?? (certain ? 'gone' : 'here');
 }
 
-/** Moves this process there until disposed of. */
-export function visit(path: string): Disposable {
+/** Does the work in another network namespace. */
+export function visiting<T>(path: string, work: () => T): T {
   const [home, there] = [openSync(OWN, 'r'), openSync(path, 'r')];
-  const leave = (): void => {
+  enterNetns(there as Fd);
+  try {
+    return work();
+  } finally {
     enterNetns(home as Fd);
     [home, there].forEach((fd) => closeSync(fd));
-  };
-  enterNetns(there as Fd);
-  return { [Symbol.dispose]: leave };
+  }
 }
 
 /** 0n where no agent has written it down. Another version's entry is read as if it were ours, which is a guess. */

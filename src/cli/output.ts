@@ -17,7 +17,11 @@ export async function printJson(out: Output, rows: Iterable<object>): Promise<vo
 }
 
 /** Columns are as wide as their widest cell, in each block; the last one is not padded. */
-export async function printTable(out: Output, header: readonly string[], rows: Iterable<readonly string[]>): Promise<void> {
+export async function printTable(
+  out: Output,
+  header: readonly string[],
+  rows: Iterable<readonly string[]>,
+): Promise<void> {
   let block: (readonly string[])[] = [header];
   for (const row of rows) {
     block.push(row);
@@ -30,6 +34,7 @@ export async function printTable(out: Output, header: readonly string[], rows: I
 
 function formatColumns(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const line = (row: readonly string[]): string => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ');
+  const line = (row: readonly string[]): string =>
+    row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ');
   return rows.map((row) => `${line(row).trimEnd()}\n`).join('');
 }

@@ -33,7 +33,9 @@ export function list<T>(entry: Parser<T>): Parser<T[]> {
     return text.split(',').map((each) => {
       const one = each.trim();
       if (one === '') return refuse('has an empty entry');
-      return entry(one, (reason) => refuse(one === text ? reason : `has an entry ${JSON.stringify(one)} that ${reason}`));
+      return entry(one, (reason) =>
+        refuse(one === text ? reason : `has an entry ${JSON.stringify(one)} that ${reason}`),
+      );
     });
   };
 }
@@ -42,11 +44,13 @@ export function list<T>(entry: Parser<T>): Parser<T[]> {
 const DEVICE_NAME_LENGTH = 15;
 
 export const deviceName: Parser<string> = (text, refuse) => {
-  if (text.length > DEVICE_NAME_LENGTH) return refuse(`is longer than the ${DEVICE_NAME_LENGTH} characters of a device name`);
+  if (text.length > DEVICE_NAME_LENGTH)
+    return refuse(`is longer than the ${DEVICE_NAME_LENGTH} characters of a device name`);
   return /[\s/]/.test(text) ? refuse('is not a device name') : text;
 };
 
-export const glob: Parser<string> = (text, refuse) => (/[\s/]/.test(text) ? refuse('is not a pattern of device names') : text);
+export const glob: Parser<string> = (text, refuse) =>
+  /[\s/]/.test(text) ? refuse('is not a pattern of device names') : text;
 
 export const prefix: Parser<Prefix> = (text, refuse) => parsePrefix(text) ?? refuse('is not ADDRESS or ADDRESS/BITS');
 
@@ -54,7 +58,10 @@ export const prefixes = list(prefix);
 
 export const nodePortRule: Parser<'all' | 'primary' | Prefix[]> = (text, refuse) => {
   if (text === 'all' || text === 'primary') return text;
-  const found = list<Prefix>((entry, no) => parsePrefix(entry) ?? no('is not all, primary or ADDRESS/BITS'))(text, refuse);
+  const found = list<Prefix>((entry, no) => parsePrefix(entry) ?? no('is not all, primary or ADDRESS/BITS'))(
+    text,
+    refuse,
+  );
   return found.length > 0 ? found : refuse('is not all, primary or a list of ADDRESS/BITS');
 };
 
@@ -63,7 +70,9 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h:
 /** ms, from 500ms, 30s, 5m or 1h; a bare number counts seconds. */
 export const duration: Parser<number> = (text, refuse) => {
   const [, amount, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
-  return amount === undefined ? refuse('is not a duration such as 30s, 500ms or 5m') : Number(amount) * (UNITS[unit] ?? 0);
+  return amount === undefined
+    ? refuse('is not a duration such as 30s, 500ms or 5m')
+    : Number(amount) * (UNITS[unit] ?? 0);
 };
 
 function port(text: string): number | undefined {

@@ -74,7 +74,8 @@ function restoreSettings(root: string): Removal {
       const now = readSysctl(path);
       const carryOut = (): void => writeSysctl(path, before);
       if (now === value) steps.push({ verb: 'restore', what: `${path}=${before}`, carryOut });
-      else if (now !== undefined && now !== before) notes.push(`leave ${path}=${now}: it is not the ${value} that Weir set`);
+      else if (now !== undefined && now !== before)
+        notes.push(`leave ${path}=${now}: it is not the ${value} that Weir set`);
     }
   } catch (error) {
     notes.push(`leave the kernel settings: ${describeError(error)}`);

@@ -15,7 +15,9 @@ const NOT_TAKEN: readonly string[] = ['manifests', 'kubeconfig', 'bpfRoot'];
 export function runningAgentFlags(root: string): Partial<StateValues> {
   const argv = isLocked(root) ? agentArguments(lockHolder(root)) : undefined;
   if (!argv) return {};
-  const command = new Command().exitOverride().configureOutput({ writeErr: () => undefined, writeOut: () => undefined });
+  const command = new Command()
+    .exitOverride()
+    .configureOutput({ writeErr: () => undefined, writeOut: () => undefined });
   addFlags(command.allowUnknownOption(true).allowExcessArguments(true), AGENT_FLAGS);
   try {
     command.parse(argv, { from: 'user' });
@@ -26,7 +28,7 @@ export function runningAgentFlags(root: string): Partial<StateValues> {
   const taken = Object.entries(command.opts()).filter(
     ([key]) => given.has(key) && key in STATE_FLAGS && !NOT_TAKEN.includes(key),
   );
-  return Object.fromEntries(taken) as Partial<StateValues>;
+  return Object.fromEntries(taken);
 }
 
 /** What follows `weir agent` on the command line of a process; undefined where it is another program or out of sight. */

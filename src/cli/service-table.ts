@@ -4,7 +4,15 @@ import { ANY_NODE } from '../maps/encode.js';
 import { type Backend, BACKEND_FLAG, MAPS } from '../maps/layout.js';
 import { openTable } from '../maps/table.js';
 import { countFlows } from './flow-table.js';
-import { backendStateName, compareIp, forwardingName, kindName, parsePortLabel, type PortLabel, schedulerName } from './words.js';
+import {
+  backendStateName,
+  compareIp,
+  forwardingName,
+  kindName,
+  parsePortLabel,
+  type PortLabel,
+  schedulerName,
+} from './words.js';
 
 export interface BackendRow {
   readonly address: Ip;
@@ -67,7 +75,8 @@ export function readBackends(root: string, names: Names): Map<number, PortBacken
     port.backends.push(backendRow(backend, names, flows.get(id) ?? 0));
     found.set(backend.service, port);
   }
-  for (const { backends } of found.values()) backends.sort((a, b) => compareIp(a.address, b.address) || a.port - b.port);
+  for (const { backends } of found.values())
+    backends.sort((a, b) => compareIp(a.address, b.address) || a.port - b.port);
   return found;
 }
 

@@ -49,7 +49,14 @@ function readStatus(root: string): Status {
   const config = readConfig(root);
   if (!config) {
     const agent = running ? 'running' : 'absent';
-    return { synced: false, dataplane: null, generation: 0, lastSync: null, agent, pid: (running && lockHolder(root)) || null };
+    return {
+      synced: false,
+      dataplane: null,
+      generation: 0,
+      lastSync: null,
+      agent,
+      pid: (running && lockHolder(root)) || null,
+    };
   }
   return {
     synced: running && config.synced === 1,
@@ -76,7 +83,8 @@ function readConfig(root: string): Config | undefined {
 function formatStatus(status: Status, root: string): string {
   const { agent, pid, dataplane, generation, lastSync, synced } = status;
   if (agent === 'absent') return `not installed: nothing is pinned below ${root}\n`;
-  const who = agent === 'running' ? `agent ${pid ?? ''} running` : 'no agent running: the dataplane goes on with what it has';
+  const who =
+    agent === 'running' ? `agent ${pid ?? ''} running` : 'no agent running: the dataplane goes on with what it has';
   const what = `dataplane ${dataplane ?? 'not loaded yet'}, generation ${generation}, last sync ${lastSync ?? 'never'}`;
   return `${synced ? 'synced' : 'not synced'}: ${who}, ${what}\n`;
 }

@@ -5,7 +5,9 @@ import { BACKEND_STATE, FLOW_STATE, FORWARDING, FRONTEND_KIND, SCHEDULER } from 
 
 /** Names by number; a number without one stays a number. */
 export function namesOf(numbers: Readonly<Record<string, number>>): (number: number) => string {
-  const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name.toLowerCase().replaceAll('_', '-')]));
+  const names = new Map(
+    Object.entries(numbers).map(([name, number]) => [number, name.toLowerCase().replaceAll('_', '-')]),
+  );
   return (number) => names.get(number) ?? `${number}`;
 }
 

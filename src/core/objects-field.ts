@@ -73,7 +73,7 @@ export function describeValue(value: unknown): string {
   if (value === undefined || value === null) return 'nothing';
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
   if (Array.isArray(value)) return 'a list';
-  return typeof value === 'object' ? 'an object' : String(value);
+  return typeof value === 'number' || typeof value === 'boolean' ? `${value}` : 'an object';
 }
 
 /** A string; the fallback where the field is absent (or wrong, with a fault). */

@@ -94,7 +94,7 @@ export function lockRoot(root: string): Disposable {
     const who = pid === undefined ? 'another agent' : `the agent with pid ${pid}`;
     throw new WeirError('WEIR_ALREADY_RUNNING', `lock ${root}: ${who} uses it`, { details: { pid } });
   }
-  return { [Symbol.dispose]: () => void closeSync(fd) };
+  return { [Symbol.dispose]: () => closeSync(fd) };
 }
 
 /** Whether some process holds `root`; false where it does not exist. */

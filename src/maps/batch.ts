@@ -78,7 +78,10 @@ export function* readAll(fd: Fd, sizes: Sizes, maxEntries: number, action: strin
     const values = Buffer.alloc(length * sizes.valueSize);
     const next = Buffer.alloc(Math.max(8, sizes.keySize));
     const { done, errno } = lookupBatch(fd, position, next, keys, values, length);
-    if (errno === ENOTSUPP) return yield* walk(fd, sizes);
+    if (errno === ENOTSUPP) {
+      yield* walk(fd, sizes);
+      return;
+    }
     if (errno === EINTR) continue; // an entry vanished under the reader three times: same place again
     if (errno === ENOSPC)
       length *= 2; // one bucket holds more than this

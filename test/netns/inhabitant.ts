@@ -53,7 +53,9 @@ process.on('message', (message: { id: number; command: Command }) => {
     (error: unknown) => process.send?.({ id: message.id, error: error instanceof Error ? error.message : String(error) }),
   );
 });
-process.on('disconnect', () => process.exit(0));
+process.on('disconnect', () => {
+  if (!process.env['WEIR_INHABITANT_STAYS']) process.exit(0);
+});
 
 async function obey(command: Command): Promise<unknown> {
   switch (command.do) {

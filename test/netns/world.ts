@@ -8,7 +8,7 @@
  * dispose removes it all, also after a failure.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -23,6 +23,22 @@ export interface WorldOptions {
   /** `ct state invalid drop` in FORWARD of the nodes, as kube-proxy has it. */
   readonly dropInvalid?: boolean;
   readonly mtu?: number;
+  /** Processes outlive this one; see leave. */
+  readonly persistent?: boolean;
+}
+
+/** All that a world is made of, for somebody else to remove. */
+export interface WorldRecord {
+  readonly directory: string;
+  readonly spaces: readonly string[];
+  readonly processes: readonly number[];
+}
+
+export function removeWorld({ directory, spaces, processes }: WorldRecord): void {
+  for (const pid of processes) attempt('kill', '-9', `${pid}`);
+  for (const space of spaces) attempt('ip', 'netns', 'del', space);
+  attempt('umount', join(directory, 'bpf'));
+  rmSync(directory, { recursive: true, force: true });
 }
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -44,7 +60,7 @@ export class World implements AsyncDisposable {
   client!: Inhabitant;
 
   constructor(options: WorldOptions = {}) {
-    this.options = { shape: 'routed', rpFilter: 1, dropInvalid: false, mtu: 1500, ...options };
+    this.options = { shape: 'routed', rpFilter: 1, dropInvalid: false, mtu: 1500, persistent: false, ...options };
     this.id = `w${process.pid.toString(36)}${(worlds++).toString(36)}`;
     this.directory = mkdtempSync(join(tmpdir(), `weir-${this.id}-`));
     mkdirSync(join(this.directory, 'manifests'));
@@ -145,7 +161,7 @@ export class World implements AsyncDisposable {
   }
 
   async inhabit(name: string, space: string): Promise<Inhabitant> {
-    const inhabitant = new Inhabitant(name, space);
+    const inhabitant = new Inhabitant(name, space, this.options.persistent);
     this.#inhabitants.push(inhabitant);
     await inhabitant.ready();
     return inhabitant;
@@ -160,12 +176,19 @@ export class World implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#left) return;
     for (const agent of this.#agents) await agent.kill();
     for (const inhabitant of this.#inhabitants) inhabitant.end();
-    for (const space of this.#spaces) attempt('ip', 'netns', 'del', space);
-    attempt('umount', join(this.directory, 'bpf'));
-    rmSync(this.directory, { recursive: true, force: true });
+    removeWorld({ directory: this.directory, spaces: this.#spaces, processes: [] });
   }
+
+  /** Lets everything live on after this process; removeWorld ends it. */
+  leave(): WorldRecord {
+    this.#left = true;
+    const processes = [...this.#agents.map((agent) => agent.detach()), ...this.#inhabitants.map((who) => who.detach())];
+    return { directory: this.directory, spaces: this.#spaces, processes };
+  }
+  #left = false;
 
   #addSpace(name: string): string {
     const space = this.space(name);
@@ -316,11 +339,13 @@ export class Inhabitant {
   readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
   #next = 1;
 
-  constructor(name: string, space: string) {
+  constructor(name: string, space: string, persistent: boolean) {
     this.name = name;
     this.space = space;
     this.#process = spawn('ip', ['netns', 'exec', space, process.execPath, INHABITANT], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      detached: persistent,
+      env: { ...process.env, ...(persistent ? { WEIR_INHABITANT_STAYS: '1' } : {}) },
     });
     this.#process.on('message', (message: { id: number; result?: unknown; error?: string }) => {
       const waiting = this.#waiting.get(message.id);
@@ -399,6 +424,12 @@ export class Inhabitant {
     this.#process.kill('SIGKILL');
   }
 
+  detach(): number {
+    this.#process.disconnect();
+    this.#process.unref();
+    return this.#process.pid ?? 0;
+  }
+
   #tell<T>(command: Command): Promise<T> {
     const id = this.#next++;
     return new Promise<T>((resolve, reject) => {
@@ -441,7 +472,13 @@ export class Agent {
   readonly flags: readonly string[];
   readonly #world: World;
   #process: ChildProcess;
-  log = '';
+  #log = '';
+  #starts = 0;
+
+  /** What it has said since its last start. */
+  get log(): string {
+    return readFileSync(this.#log, 'utf8');
+  }
 
   constructor(world: World, node: Node, flags: readonly string[]) {
     this.#world = world;
@@ -452,7 +489,6 @@ export class Agent {
 
   /** The same agent again, after it was killed or stopped. */
   async restart(): Promise<void> {
-    this.log = '';
     this.#process = this.#spawn();
     await this.synced();
   }
@@ -488,16 +524,23 @@ export class Agent {
     return ended;
   }
 
+  detach(): number {
+    this.#process.unref();
+    return this.#process.pid ?? 0;
+  }
+
   #spawn(): ChildProcess {
     const { node } = this;
     const flags = ['--manifests', this.#world.manifests, '--node-name', node.name, '--bpf-root', node.bpfRoot];
     const ports = ['--health-bind-address', '127.0.0.1:10256', '--metrics-bind-address', '127.0.0.1:10249'];
     const all = ['netns', 'exec', node.space, WEIR, 'agent', ...flags, ...ports, '--flow-entries', '65536,65536', ...this.flags];
-    const child = spawn('ip', all, { stdio: ['ignore', 'inherit', 'pipe'] });
-    child.stderr.on('data', (data: Buffer) => {
-      this.log += data.toString();
-      if (process.env['WEIR_SHOW_LOGS']) process.stderr.write(`[${node.name}] ${data.toString()}`);
-    });
+    const { persistent } = this.#world.options;
+    /* a log file, so that an agent which outlives this process has somewhere to write */
+    const path = join(this.#world.directory, `${node.name}-${this.#starts++}.log`);
+    const file = openSync(path, 'w');
+    const child = spawn('ip', all, { stdio: ['ignore', 'inherit', file], detached: persistent });
+    closeSync(file);
+    this.#log = path;
     return child;
   }
 }

@@ -5,7 +5,9 @@ import type { EndpointSlice, Service } from '../../src/core/model.js';
 import { parseIp } from '../../src/core/net.js';
 import { openDataplane } from '../../src/loader/dataplane.js';
 import { KernelTables } from '../../src/maps/kernel-tables.js';
+import { type Config, LAYOUT_HASH, MAPS } from '../../src/maps/layout.js';
 import { ServiceTables } from '../../src/maps/services.js';
+import { openTable } from '../../src/maps/table.js';
 import { bpffs } from './loader-world.js';
 
 export const OBJECT = 'bpf/build/weir.bpf.o';
@@ -88,4 +90,11 @@ export function givenServices(t: ExecutionContext): string {
   const desired = [compileService(WEB, [WEB_SLICE], SETTINGS), compileService(DNS, [], SETTINGS)];
   services.commit(services.prepare(desired, []));
   return root;
+}
+
+/** What an agent would have said of itself. */
+export function writeConfig(root: string, config: Partial<Config>): void {
+  using table = openTable(root, MAPS.weir_config);
+  const before = table.get(0)!;
+  table.set(0, { ...before, layout: LAYOUT_HASH, dataplane: 1, ...config });
 }

@@ -27,7 +27,7 @@ export function contextOf(stdout: Output, stderr: Output, changes: Partial<Conte
     env: {},
     hostname: () => 'Node-1',
     now: Date.now,
-    monotonic: process.hrtime.bigint,
+    monotonic: () => process.hrtime.bigint(),
     signal: new AbortController().signal,
     ...changes,
   };

@@ -11,7 +11,15 @@ import { collector } from './cli-context.js';
 const ip = (text: string) => parseIp(text)!;
 
 test('services are listed the way ipvsadm lists them', (t) => {
-  const backend = { address: ip('fd00::5'), port: 8080, node: '', state: 'terminating', weight: 2, local: false, flows: 3 };
+  const backend = {
+    address: ip('fd00::5'),
+    port: 8080,
+    node: '',
+    state: 'terminating',
+    weight: 2,
+    local: false,
+    flows: 3,
+  };
   const frontend = { kind: 'NodePort', address: ip('fd00::1'), port: 30080, protocol: 'TCP', portName: 'http' };
   const services: ServiceRow[] = [
     {
@@ -20,14 +28,25 @@ test('services are listed the way ipvsadm lists them', (t) => {
       frontends: [{ ...frontend, scheduler: 'rr', forwarding: 'dsr', backends: [backend] }],
     },
   ];
-  const lines = ['TCP [fd00::1]:30080 NodePort shop/web:http rr dsr', '  -> [fd00::5]:8080 - terminating weight 2 flows 3', ''];
+  const lines = [
+    'TCP [fd00::1]:30080 NodePort shop/web:http rr dsr',
+    '  -> [fd00::5]:8080 - terminating weight 2 flows 3',
+    '',
+  ];
   t.is(formatServices(services), lines.join('\n'));
   t.is(formatServices([]), 'no services\n');
 });
 
 test('columns of a table are as wide as their widest cell', async (t) => {
   const out = collector();
-  await printTable(out, ['A', 'LONG', 'C'], [['first', 'x', ''], ['1', 'y', 'end']]);
+  await printTable(
+    out,
+    ['A', 'LONG', 'C'],
+    [
+      ['first', 'x', ''],
+      ['1', 'y', 'end'],
+    ],
+  );
   t.is(out.text(), 'A      LONG  C\nfirst  x\n1      y     end\n');
 });
 
@@ -64,7 +83,10 @@ test('of two entries only the fields that differ are shown, and what is unknown 
   t.deepEqual(changedFields(want, have), ['scheduler']);
   const shown = formatDifference({ table: 'weir_x', key: 'k', want, have });
   t.is(shown, 'weir_x k\n  want scheduler=rr\n  have scheduler=maglev\n');
-  t.is(formatDifference({ table: 'weir_x', key: 'k', want: null, have: { a: 1 } }), 'weir_x k\n  want nothing\n  have a=1\n');
+  t.is(
+    formatDifference({ table: 'weir_x', key: 'k', want: null, have: { a: 1 } }),
+    'weir_x k\n  want nothing\n  have a=1\n',
+  );
 });
 
 test('an entry that moves from one service to another is one difference', (t) => {

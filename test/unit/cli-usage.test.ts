@@ -20,7 +20,10 @@ const WRONG: readonly Wrong[] = [
   { args: ['agent', '--scheduler', 'wlc'], line: '--scheduler: "wlc" is not one of maglev, rr, random' },
   { args: ['agent', '--scheduler', 'lc'], line: '--scheduler: "lc" is not available yet' },
   { args: ['agent', '--manifests', ''], line: '--manifests: "" is empty' },
-  { args: ['agent', '--manifests', 'm', '--kubeconfig', 'k'], line: '--manifests: "m" does not go with --kubeconfig "k"' },
+  {
+    args: ['agent', '--manifests', 'm', '--kubeconfig', 'k'],
+    line: '--manifests: "m" does not go with --kubeconfig "k"',
+  },
   { args: ['agent', '--node-name', 'a b'], line: '--node-name: "a b" contains white space' },
   { args: ['agent', '--devices', 'eth0,,eth1'], line: '--devices: "eth0,,eth1" has an empty entry' },
   {
@@ -32,19 +35,31 @@ const WRONG: readonly Wrong[] = [
     args: ['agent', '--nodeport-addresses', 'first'],
     line: '--nodeport-addresses: "first" is not all, primary or ADDRESS/BITS',
   },
-  { args: ['agent', '--dsr-sources', '10.0.0.0/33'], line: '--dsr-sources: "10.0.0.0/33" is not ADDRESS or ADDRESS/BITS' },
+  {
+    args: ['agent', '--dsr-sources', '10.0.0.0/33'],
+    line: '--dsr-sources: "10.0.0.0/33" is not ADDRESS or ADDRESS/BITS',
+  },
   { args: ['agent', '--cluster-cidr', 'pods'], line: '--cluster-cidr: "pods" is not ADDRESS or ADDRESS/BITS' },
   { args: ['agent', '--snat-ports', '61000'], line: '--snat-ports: "61000" is not A-B with ports from 1 to 65535' },
   { args: ['agent', '--snat-ports', '1-65536'], line: '--snat-ports: "1-65536" is not A-B with ports from 1 to 65535' },
   { args: ['agent', '--snat-ports', '9-8'], line: '--snat-ports: "9-8" ends before it begins' },
-  { args: ['agent', '--flow-entries', '0'], line: '--flow-entries: "0" is not V4 or V4,V6 with counts from 1 to 67108864' },
+  {
+    args: ['agent', '--flow-entries', '0'],
+    line: '--flow-entries: "0" is not V4 or V4,V6 with counts from 1 to 67108864',
+  },
   { args: ['agent', '--apiserver', 'kube'], line: '--apiserver: "kube" is not HOST:PORT' },
   { args: ['agent', '--health-bind-address', '10256'], line: '--health-bind-address: "10256" is not ADDRESS:PORT' },
   { args: ['agent', '--health-bind-address', '::1:80'], line: '--health-bind-address: "::1:80" is not ADDRESS:PORT' },
   { args: ['agent', '--run-service-proxy=maybe'], line: '--run-service-proxy: "maybe" is neither true nor false' },
-  { args: ['agent', '--takeover-grace', 'long'], line: '--takeover-grace: "long" is not a duration such as 30s, 500ms or 5m' },
+  {
+    args: ['agent', '--takeover-grace', 'long'],
+    line: '--takeover-grace: "long" is not a duration such as 30s, 500ms or 5m',
+  },
   { args: ['agent', '--cgroup', '/sys'], line: '--cgroup: "/sys" cannot be obeyed: this flag is not available yet' },
-  { args: ['agent', '--masquerade-all'], line: '--masquerade-all: "true" cannot be obeyed: this flag is not available yet' },
+  {
+    args: ['agent', '--masquerade-all'],
+    line: '--masquerade-all: "true" cannot be obeyed: this flag is not available yet',
+  },
   {
     args: ['agent', '--default-deny-unknown=true'],
     line: '--default-deny-unknown: "true" cannot be obeyed: this flag is not available yet',
@@ -131,7 +146,10 @@ const RIGHT: readonly Right[] = [
   { args: ['--dsr-sources', '192.0.2.1'], options: { dsrSources: [{ address: '192.0.2.1', bits: 32 }] } },
   { args: ['--health-bind-address', '[::]:80'], options: { health: { address: '::', port: 80 } } },
   { args: ['--health-bind-address', ''], options: { health: undefined } },
-  { args: ['--apiserver', 'kube.test:6443,[fd00::1]:443'], options: { apiservers: ['kube.test:6443', '[fd00::1]:443'] } },
+  {
+    args: ['--apiserver', 'kube.test:6443,[fd00::1]:443'],
+    options: { apiservers: ['kube.test:6443', '[fd00::1]:443'] },
+  },
   { args: ['--masquerade-all=false', '--takeover-grace', '90s', '--cluster-cidr', '10.0.0.0/8'], options: {} },
 ];
 
