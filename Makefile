@@ -58,18 +58,22 @@ test-netns: build
 demo: build
 	@node dist/scripts/demo.js $(if $(KEEP),--keep) $(if $(STOP),--stop)
 
-bench: build
+bench/build/%.bpf.o: bench/%.bpf.c | deps
+	@mkdir -p bench/build
+	$(CLANG) $(BPF_CFLAGS) -Wno-missing-field-initializers -c $< -o $@
+
+bench: build bench/build/wrap.bpf.o bench/build/floors.bpf.o
 	node dist/bench/main.js
 
 check: build
 	node_modules/.bin/prettier --check --log-level warn src test scripts bench
 	node_modules/.bin/eslint src test scripts bench
-	$(CLANG_FORMAT) --dry-run --Werror bpf/*.c bpf/*.h
+	$(CLANG_FORMAT) --dry-run --Werror bpf/*.c bpf/*.h bench/*.c
 	node dist/scripts/layout.js $(BPF_OBJECT) --check
 
 format: deps
 	node_modules/.bin/prettier --write --log-level warn src test scripts bench
-	$(CLANG_FORMAT) -i bpf/*.c bpf/*.h
+	$(CLANG_FORMAT) -i bpf/*.c bpf/*.h bench/*.c
 
 clean:
-	rm -rf dist bpf/build bench/results
+	rm -rf dist bpf/build bench/build bench/results

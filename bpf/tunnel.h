@@ -174,6 +174,8 @@ __noinline enum step receive_tunnelled(struct __sk_buff *skb, struct packet *p, 
 	parsed = unwrap(skb, p);
 	if (parsed == PARSED_MALFORMED)
 		return drop(p, REASON_MALFORMED);
+	if (parsed == PARSED_TOO_MANY_HEADERS)
+		return drop(p, REASON_EXTENSION_HEADERS);
 	if (parsed != PARSED_PORTS && parsed != PARSED_ICMP)
 		return drop(p, REASON_DSR_FRONTEND);
 	return STEP_NEXT;

@@ -5,10 +5,11 @@
 import { statSync } from 'node:fs';
 import { type DesiredService, type Settings } from './core/desired.js';
 import type { Problem, Source } from './core/model.js';
-import { familyOf, type Ip, type Prefix } from './core/net.js';
-import { bindings, deviceRoles, globalAddresses, type Link, type Network, nodePortAddresses, type Roles } from './core/network.js';
+import type { Ip } from './core/net.js';
+import { bindings, deviceRoles, type Link, type Network, type Roles } from './core/network.js';
+import { chooseDevices, settingsFingerprint, settingsOf, tunnelSources } from './core/settings.js';
 import { Store } from './core/store.js';
-import { describeError, WeirError } from './errors.js';
+import { describeError } from './errors.js';
 import { serveHealth } from './host/health.js';
 import { NetworkMonitor } from './host/monitor.js';
 import { readNetwork } from './host/network.js';
@@ -61,8 +62,8 @@ export class Agent {
     this.#options = options;
     this.#log = log;
     this.#network = network;
-    this.#roles = this.#chooseDevices();
-    this.#settings = this.#makeSettings();
+    this.#roles = chooseDevices(network, options);
+    this.#settings = settingsOf(options, network, this.#roles, this.#store.nodes);
     this.#setSysctlsLater = neededSysctls();
     const { bpfRoot, flowEntries } = options;
     this.#dataplane = openDataplane({ objectPath, bpfRoot, ...(flowEntries ? { flowEntries } : {}) });
@@ -146,7 +147,7 @@ export class Agent {
   #firstSync(): void {
     const started = performance.now();
     const { desired, gone } = this.#take();
-    const known = new Set(this.#store.services());
+    const known = new Set(this.#options.runServiceProxy ? this.#store.services() : []);
     const vanished = this.#services.services().filter((key) => !known.has(key));
     const writes = this.#commit(desired, [...gone, ...vanished]) + this.#writes;
     this.#writeConfig(true);
@@ -169,8 +170,8 @@ export class Agent {
 
   #take(): { desired: DesiredService[]; gone: string[] } {
     if (this.#store.takeNodesChanged()) this.#nodesChanged();
-    if (!this.#options.runServiceProxy) return { desired: [], gone: [] };
-    return this.#store.take(this.#settings);
+    const { desired, gone } = this.#store.take(this.#settings);
+    return this.#options.runServiceProxy ? { desired, gone } : { desired: [], gone };
   }
 
   #commit(desired: readonly DesiredService[], gone: readonly string[]): number {
@@ -212,29 +213,6 @@ export class Agent {
     this.#syncNode();
   }
 
-  #makeSettings(): Settings {
-    const { nodeName, scheduler, forwarding, nodePortAddresses: rule } = this.#options;
-    const nodeAddresses = new Set<Ip>(globalAddresses([...this.#roles.uplinks, ...this.#roles.bridges]));
-    for (const node of this.#store.nodes.values()) node.addresses.forEach((address) => nodeAddresses.add(address));
-    return {
-      nodeName,
-      zone: this.#store.nodes.get(nodeName)?.zone ?? '',
-      scheduler,
-      forwarding,
-      nodePortAddresses: nodePortAddresses(this.#network, this.#roles.uplinks, rule),
-      nodeAddresses,
-    };
-  }
-
-  #chooseDevices(): Roles {
-    const roles = deviceRoles(this.#network, this.#options);
-    for (const name of roles.missing) throw new WeirError('WEIR_DEVICE', `use --devices ${name}: no such device`);
-    if (roles.uplinks.length === 0) {
-      throw new WeirError('WEIR_DEVICE', 'choose the uplinks: no device has a default route');
-    }
-    return roles;
-  }
-
   /** Puts the programs onto every device that should have them and has not. Devices that are gone took theirs along. */
   #attachDevices(): void {
     const present = new Set(this.#network.links.map((link) => link.ifindex));
@@ -264,6 +242,7 @@ export class Agent {
   #syncNode(): number {
     const endpoints = new Map<Ip, { host: boolean }>();
     for (const addresses of this.#local.values()) for (const [ip, what] of addresses) endpoints.set(ip, what);
+    const sources = tunnelSources(this.#store.nodes, this.#options.dsrSources).map((prefix) => ({ prefix, name: 0 }));
     const writes = this.#node.sync({
       uplinks: this.#roles.uplinks,
       pods: this.#roles.pods,
@@ -272,16 +251,10 @@ export class Agent {
       endpoints,
       bindings: bindings(this.#network, this.#roles.pods, endpoints.keys()),
       /* until the source has spoken, the nodes that the kernel knows stay: what comes through tunnels goes on meanwhile */
-      sources: this.#sourceSynced ? this.#sources() : undefined,
+      sources: this.#sourceSynced ? sources : undefined,
     });
     if (!this.#sourceSynced) this.#writes += writes;
     return writes;
-  }
-
-  #sources(): { prefix: Prefix; name: number }[] {
-    const whole = (address: Ip): Prefix => ({ address, bits: familyOf(address) === 'v4' ? 32 : 128 });
-    const prefixes = [...this.#store.nodes.values()].flatMap((node) => node.addresses.map(whole));
-    return [...prefixes, ...this.#options.dsrSources].map((prefix) => ({ prefix, name: 0 }));
   }
 
   async #networkChanged(): Promise<void> {
@@ -305,9 +278,9 @@ export class Agent {
   }
 
   #refreshSettings(): void {
-    const before = fingerprint(this.#settings);
-    this.#settings = this.#makeSettings();
-    if (fingerprint(this.#settings) !== before) this.#store.invalidate();
+    const before = settingsFingerprint(this.#settings);
+    this.#settings = settingsOf(this.#options, this.#network, this.#roles, this.#store.nodes);
+    if (settingsFingerprint(this.#settings) !== before) this.#store.invalidate();
   }
 
   async #sweep(): Promise<void> {
@@ -364,9 +337,4 @@ export class Agent {
       ...this.#clock,
     });
   }
-}
-
-/** What a compiled service depends on besides its objects. */
-function fingerprint(settings: Settings): string {
-  return JSON.stringify([settings.nodePortAddresses, settings.zone, [...settings.nodeAddresses].sort()]);
 }

@@ -1,6 +1,7 @@
 /** The agent's settings, as the command line gives them. */
 import type { Forwarding, Scheduler } from './core/model.js';
 import type { Prefix } from './core/net.js';
+import type { NodePortRule } from './core/network.js';
 import type { XdpRequest } from './loader/xdp.js';
 
 export interface AgentOptions {
@@ -15,7 +16,7 @@ export interface AgentOptions {
   readonly xdp: XdpRequest;
   readonly forwarding: Forwarding;
   readonly scheduler: Scheduler;
-  readonly nodePortAddresses: 'all' | 'primary' | readonly Prefix[];
+  readonly nodePortAddresses: NodePortRule;
   readonly dsrSources: readonly Prefix[];
   readonly snatPorts: { readonly first: number; readonly last: number };
   /** Redirect flows past the node's stack where both directions allow it. */

@@ -1,15 +1,9 @@
 /** What should be in the kernel, told from the objects and this node's network, as the agent tells it. */
-import type { DesiredService, Settings } from '../core/desired.js';
+import type { DesiredService } from '../core/desired.js';
 import type { Problem, Source } from '../core/model.js';
-import { familyOf, type Ip } from '../core/net.js';
-import {
-  bindings,
-  deviceRoles,
-  globalAddresses,
-  type Network,
-  nodePortAddresses,
-  type Roles,
-} from '../core/network.js';
+import type { Ip } from '../core/net.js';
+import { bindings, type Network } from '../core/network.js';
+import { chooseDevices, settingsOf, tunnelSources } from '../core/settings.js';
 import { Store } from '../core/store.js';
 import { WeirError } from '../errors.js';
 import type { NodeState } from '../maps/node.js';
@@ -65,12 +59,10 @@ export function desiredState(
   xdp: ReadonlySet<number>,
 ): DesiredState {
   const roles = chooseDevices(network, options);
-  const { desired } = store.take(settingsOf(store, options, network, roles));
+  const { desired } = store.take(settingsOf(options, network, roles, store.nodes));
   const services = options.runServiceProxy ? desired : [];
-  const whole = (address: Ip) => ({ address, bits: familyOf(address) === 'v4' ? 32 : 128 });
-  const nodes = [...store.nodes.values()].flatMap((node) => node.addresses.map(whole));
   const { uplinks, pods, bridges } = roles;
-  const sources = [...nodes, ...options.dsrSources].map((prefix) => ({ prefix, name: 0 }));
+  const sources = tunnelSources(store.nodes, options.dsrSources).map((prefix) => ({ prefix, name: 0 }));
   return {
     services,
     problems: services.flatMap((service) => service.problems),
@@ -78,26 +70,5 @@ export function desiredState(
       ...{ uplinks, pods, bridges, xdp, endpoints, sources },
       bindings: bindings(network, pods, endpoints.keys()),
     }),
-  };
-}
-
-function chooseDevices(network: Network, options: StateOptions): Roles {
-  const roles = deviceRoles(network, options);
-  for (const name of roles.missing) throw new WeirError('WEIR_DEVICE', `use --devices ${name}: no such device`);
-  if (roles.uplinks.length > 0) return roles;
-  throw new WeirError('WEIR_DEVICE', 'choose the uplinks: no device has a default route');
-}
-
-function settingsOf(store: Store, options: StateOptions, network: Network, roles: Roles): Settings {
-  const { nodeName, scheduler, forwarding, nodePortAddresses: rule } = options;
-  const nodeAddresses = new Set<Ip>(globalAddresses([...roles.uplinks, ...roles.bridges]));
-  for (const node of store.nodes.values()) node.addresses.forEach((address) => nodeAddresses.add(address));
-  return {
-    nodeName,
-    zone: store.nodes.get(nodeName)?.zone ?? '',
-    scheduler,
-    forwarding,
-    nodePortAddresses: nodePortAddresses(network, roles.uplinks, rule),
-    nodeAddresses,
   };
 }

@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, type Option } from 'commander';
 import { describeError, WeirError } from '../errors.js';
+import { missingCapabilities } from '../loader/capabilities.js';
+import { KernelError } from '../loader/errors.js';
 import { agentCommand } from './agent.js';
 import { backendListCommand } from './backend.js';
 import { cleanupCommand } from './cleanup.js';
@@ -39,7 +41,7 @@ export async function main(argv: readonly string[], context: Context): Promise<E
     return code;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0; // help or version
-    const reported = error instanceof CommanderError ? wrongUsage(error, argv) : error;
+    const reported = error instanceof CommanderError ? wrongUsage(error, argv) : explained(error);
     context.stderr.write(`weir: ${describeError(reported)}\n`);
     return reported instanceof WeirError && reported.code === 'WEIR_USAGE' ? 2 : 1;
   }
@@ -89,6 +91,14 @@ function buildProgram(context: Context, finish: (code: ExitCode) => void): Comma
 
 function describeOption({ description, defaultValueDescription }: Option): string {
   return defaultValueDescription === undefined ? description : `${description} (default: ${defaultValueDescription})`;
+}
+
+/** Pins that may not even be opened: it is the capabilities that lack. */
+function explained(error: unknown): unknown {
+  if (!(error instanceof KernelError) || error.errno !== 'EACCES') return error;
+  const missing = missingCapabilities();
+  if (missing.length === 0) return error;
+  return new WeirError('WEIR_CAPABILITY', `${error.message}, missing ${missing.join(', ')}`, { cause: error });
 }
 
 /** One line of what commander says in several. */

@@ -16,11 +16,18 @@ export class Claims {
 
   /** Replaces what a service claims. Returns the other services whose ownership of an address has changed. */
   set(claimant: Claimant, addresses: readonly string[]): Set<string> {
-    const affected = new Set<string>();
-    for (const address of this.#byService.get(claimant.service) ?? []) this.#withdraw(claimant.service, address, affected);
-    for (const address of new Set(addresses)) this.#add(claimant, address, affected);
-    if (addresses.length > 0) this.#byService.set(claimant.service, [...new Set(addresses)]);
+    const former = this.#byService.get(claimant.service) ?? [];
+    const wanted = [...new Set(addresses)];
+    const owners = new Map([...former, ...wanted].map((address) => [address, this.owner(address)]));
+    for (const address of former) this.#withdraw(claimant.service, address);
+    for (const address of wanted) this.#add(claimant, address);
+    if (wanted.length > 0) this.#byService.set(claimant.service, wanted);
     else this.#byService.delete(claimant.service);
+    const affected = new Set<string>();
+    for (const [address, before] of owners) {
+      const now = this.owner(address);
+      for (const service of now === before ? [] : [before, now]) if (service !== undefined) affected.add(service);
+    }
     affected.delete(claimant.service);
     return affected;
   }
@@ -30,25 +37,15 @@ export class Claims {
     return this.#byAddress.get(address)?.[0]?.service;
   }
 
-  #add(claimant: Claimant, address: string, affected: Set<string>): void {
-    const list = this.#byAddress.get(address);
-    if (!list) {
-      this.#byAddress.set(address, [claimant]);
-      return;
-    }
-    const before = list[0]?.service;
-    list.push(claimant);
-    list.sort(bySeniority);
-    if (before !== undefined && list[0]?.service !== before) affected.add(before);
+  #add(claimant: Claimant, address: string): void {
+    const others = this.#byAddress.get(address) ?? [];
+    this.#byAddress.set(address, [...others, claimant].sort(bySeniority));
   }
 
-  #withdraw(service: string, address: string, affected: Set<string>): void {
-    const list = this.#byAddress.get(address) ?? [];
-    const rest = list.filter((claimant) => claimant.service !== service);
+  #withdraw(service: string, address: string): void {
+    const rest = this.#byAddress.get(address)?.filter((claimant) => claimant.service !== service) ?? [];
     if (rest.length === 0) this.#byAddress.delete(address);
     else this.#byAddress.set(address, rest);
-    const heir = rest[0]?.service;
-    if (list[0]?.service === service && heir !== undefined) affected.add(heir);
   }
 }
 

@@ -166,7 +166,7 @@ function chosen(service: Service, settings: Settings, problems: Problem[]): Choi
     for (const [annotation, values] of Object.entries(keys)) {
       const text = service.annotations[annotation];
       if (text === undefined) continue;
-      const value = values[text];
+      const value = Object.hasOwn(values, text) ? values[text] : undefined;
       if (value !== undefined) return value;
       const message = `unknown value '${text}', must be one of ${known.join(', ')}: using ${fallback}`;
       problems.push({ object: resourceLabel(service), field: `metadata.annotations[${annotation}]`, message });

@@ -2,7 +2,7 @@
  * Which endpoints of a service take traffic: the rules of kube-proxy (KEP-1669 for terminating endpoints, KEP-2433 and KEP-3015
  * for hints), for one port and one address family.
  */
-import { type Family, familyOf, type Ip } from './net.js';
+import { type Family, familyOf, type Ip, ipBytes } from './net.js';
 import type { Endpoint, EndpointSlice, ServicePort } from './model.js';
 
 export interface Candidate {
@@ -43,7 +43,7 @@ export function candidates(slices: readonly EndpointSlice[], port: ServicePort, 
       }
     }
   }
-  return [...found.values()].sort(byAddress);
+  return inAddressOrder(found.values());
 }
 
 export function usableEndpoints(all: readonly Candidate[], place: Place): Usable {
@@ -91,7 +91,9 @@ function hinted(
   return chosen.length > 0 ? chosen : undefined;
 }
 
-function byAddress(a: Candidate, b: Candidate): number {
-  if (a.address !== b.address) return a.address < b.address ? -1 : 1;
-  return a.port - b.port;
+/** The order in which a rotation takes turns: addresses as numbers, then ports. */
+function inAddressOrder(endpoints: Iterable<Candidate>): Candidate[] {
+  const keyed = Array.from(endpoints, (endpoint) => ({ endpoint, key: Buffer.from(ipBytes(endpoint.address)).toString('latin1') }));
+  keyed.sort((a, b) => (a.key === b.key ? a.endpoint.port - b.endpoint.port : a.key < b.key ? -1 : 1));
+  return keyed.map(({ endpoint }) => endpoint);
 }

@@ -1,6 +1,7 @@
 /**
  * Maglev consistent hashing (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016,
- * section 3.4). A table depends on nothing but the backends' names and weights, so every node computes the same one.
+ * section 3.4). A table depends on nothing but the backends' names, weights and order (that of their turns: callers sort), so
+ * every node computes the same one.
  */
 
 export interface MaglevBackend {
@@ -10,13 +11,14 @@ export interface MaglevBackend {
   readonly weight: number;
 }
 
-/** Primes just below or above powers of two; steps of about two, so that a table seldom changes its size. */
-const SIZES = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65537, 131071, 262139, 524287, 1048573] as const;
+const LARGEST = 1048507;
+/** Primes near powers of two, so that a table seldom changes its size; the last is the largest that a segment of the arena holds. */
+const SIZES = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65537, 131071, 262139, 524287, LARGEST] as const;
 const SLOTS_PER_BACKEND = 100;
 
-/** The number of slots for so many backends: at least 100 each, which keeps shares within about 1 % of each other. */
+/** The number of slots for so many backends: at least 100 each (up to 10,485), which keeps shares within about 1 % of each other. */
 export function maglevSize(backends: number): number {
-  return SIZES.find((size) => size >= backends * SLOTS_PER_BACKEND) ?? 1048573;
+  return SIZES.find((size) => size >= backends * SLOTS_PER_BACKEND) ?? LARGEST;
 }
 
 /** For every slot the index into backends, or an empty table where no backend has a weight. size must be a prime. */
@@ -27,7 +29,10 @@ export function maglevTable(backends: readonly MaglevBackend[], size: number): U
   const skip = Int32Array.from(usable, (backend) => (hash32(backend.name, 0x65762d31) % (size - 1)) + 1);
   const weights = Float64Array.from(usable, (backend) => backend.weight);
   const slots = fill(size, next, skip, weights);
-  return Uint32Array.from(slots, (turn) => usable[turn]?.index ?? 0);
+  const table = new Uint32Array(size);
+  const indices = Uint32Array.from(usable, (backend) => backend.index);
+  for (let slot = 0; slot < size; slot++) table[slot] = indices[slots[slot]!]!;
+  return table;
 }
 
 /** Backends take turns, each its next preferred free slot; one of half the greatest weight sits out every second round. */
@@ -35,7 +40,8 @@ function fill(size: number, next: Int32Array, skip: Int32Array, weights: Float64
   const count = next.length;
   const heaviest = weights.reduce((a, b) => Math.max(a, b), 0);
   const credit = new Float64Array(count);
-  const slots = new Int32Array(size).fill(-1);
+  const slots = new Int32Array(size);
+  const taken = new Uint8Array(size); // probed far more often than slots is written: as small as can be
   let free = size;
   for (;;) {
     for (let i = 0; i < count; i++) {
@@ -44,11 +50,12 @@ function fill(size: number, next: Int32Array, skip: Int32Array, weights: Float64
       credit[i]! -= heaviest;
       let slot = next[i]!;
       const step = skip[i]!;
-      while (slots[slot]! >= 0) {
+      while (taken[slot]) {
         slot += step;
         if (slot >= size) slot -= size;
       }
       slots[slot] = i;
+      taken[slot] = 1;
       next[i] = slot;
       if (--free === 0) return slots;
     }

@@ -110,8 +110,8 @@ function parseV4(text: string): Uint8Array | undefined {
 function parseV6(text: string): Uint8Array | undefined {
   const halves = text.split('::');
   if (halves.length > 2) return undefined;
-  const head = parseGroups(halves[0] ?? '');
-  const tail = halves.length === 2 ? parseGroups(halves[1] ?? '') : [];
+  const head = parseGroups(halves[0] ?? '', halves.length === 1);
+  const tail = halves.length === 2 ? parseGroups(halves[1] ?? '', true) : [];
   if (!head || !tail) return undefined;
   const missing = 8 - head.length - tail.length;
   if (halves.length === 1 ? missing !== 0 : missing < 1) return undefined;
@@ -124,13 +124,13 @@ function parseV6(text: string): Uint8Array | undefined {
   return isMapped(bytes) ? undefined : bytes;
 }
 
-/** The 16-bit groups of one side of `::`; a dotted quad may end it. */
-function parseGroups(text: string): number[] | undefined {
+/** The 16-bit groups of one side of `::`; a dotted quad may end the one that ends the address. */
+function parseGroups(text: string, last: boolean): number[] | undefined {
   if (text === '') return [];
   const groups: number[] = [];
   const parts = text.split(':');
   for (const [i, part] of parts.entries()) {
-    if (part.includes('.') && i === parts.length - 1) {
+    if (last && part.includes('.') && i === parts.length - 1) {
       const quad = parseV4(part)?.subarray(12);
       if (!quad) return undefined;
       groups.push(((quad[0] ?? 0) << 8) | (quad[1] ?? 0), ((quad[2] ?? 0) << 8) | (quad[3] ?? 0));

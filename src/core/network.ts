@@ -100,8 +100,11 @@ export function globalAddresses(links: readonly Link[]): Ip[] {
   return links.flatMap((link) => link.addresses.filter((address) => address.scope === 'global').map((address) => address.ip));
 }
 
-/** Addresses on which node ports are served: all of the uplinks', the first of each family, or those within prefixes. */
-export function nodePortAddresses(network: Network, uplinks: readonly Link[], rule: 'all' | 'primary' | readonly Prefix[]): Ip[] {
+/** Where node ports are served: on all addresses of the uplinks, on the first of each family, or on those within prefixes. */
+export type NodePortRule = 'all' | 'primary' | readonly Prefix[];
+
+/** Addresses on which node ports are served. */
+export function nodePortAddresses(network: Network, uplinks: readonly Link[], rule: NodePortRule): Ip[] {
   if (rule === 'all') return [...new Set(globalAddresses(uplinks))];
   if (rule === 'primary') {
     return (['v4', 'v6'] as const).flatMap((family) => uplinks.flatMap((link) => sourceAddress(link, family) ?? []).slice(0, 1));

@@ -47,14 +47,22 @@ export function plan(from: Rows, to: Rows, ranks: Ranks): Write[] {
   return inOrder(puts, deletes, ranks);
 }
 
-/** Merges the plans of several services into one that keeps the order over all of them. */
+/**
+ * Merges the plans of several services into one that keeps the order over all of them. What one gives up and another takes
+ * (an address that moves between services) is put only, and not even that where its value stays.
+ */
 export function mergePlans(plans: readonly (readonly Write[])[], ranks: Ranks): Write[] {
   const all = plans.flat();
-  return inOrder(
-    all.filter((write) => write.op === 'put'),
-    all.filter((write) => write.op === 'delete'),
-    ranks,
-  );
+  const given = new Map<string, Write>();
+  for (const write of all) if (write.op === 'delete') given.set(rowKey(write.row), write);
+  const puts: Write[] = [];
+  for (const write of all) {
+    if (write.op === 'delete') continue;
+    const before = given.get(rowKey(write.row))?.row ?? write.before;
+    given.delete(rowKey(write.row));
+    if (before?.value !== write.row.value) puts.push({ ...write, before });
+  }
+  return inOrder(puts, [...given.values()], ranks);
 }
 
 function inOrder(puts: Write[], deletes: Write[], ranks: Ranks): Write[] {

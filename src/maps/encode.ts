@@ -169,7 +169,9 @@ function encodeSelection(
 function hashedWords(list: readonly DesiredBackend[], ids: ReadonlyMap<DesiredBackend, number>): Uint32Array {
   const named = list.map((backend) => ({ name: formatSocket(backend.address, backend.port), weight: backend.weight }));
   const numbers = Uint32Array.from(list, (backend) => ids.get(backend) ?? 0);
-  return maglevTable(named, maglevSize(list.length)).map((index) => numbers[index] ?? 0);
+  const words = maglevTable(named, maglevSize(list.length));
+  for (let slot = 0; slot < words.length; slot++) words[slot] = numbers[words[slot]!]!;
+  return words;
 }
 
 /** The counter's word, then each backend as often as it weighs. */

@@ -212,6 +212,17 @@ test.serial('programs that no pins account for are left and named, unless cleanu
   t.notRegex(node.traces().filters, /weir_|clsact/);
 });
 
+test.serial('without the right to read the pins, the missing capabilities are named', (t) => {
+  const node = new Node(t);
+  mkdirSync(node.root, { mode: 0o700 });
+  t.teardown(() => rmdirSync(node.root));
+  const bare = ['--reuid', '65534', '--clear-groups', '--inh-caps=-all', process.execPath, 'bin/weir'];
+  const all = [...bare, 'service', 'list', '--bpf-root', node.root];
+  const { status, stderr } = spawnSync('setpriv', all, { encoding: 'utf8' });
+  t.is(status, 1);
+  t.regex(stderr, /^weir: open .*, missing CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF \[WEIR_CAPABILITY\]: .*\n$/);
+});
+
 test.serial('an agent that cannot start says why in one line and leaves nothing', (t) => {
   const node = new Node(t);
   const clean = node.traces();

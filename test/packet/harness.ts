@@ -73,7 +73,7 @@ export class World implements Disposable {
   #now = 0;
 
   constructor(objectPath = 'bpf/build/weir.bpf.o') {
-    this.#dataplane = openDataplane({ objectPath, bpfRoot: this.#root + '/weir', flowEntries: { v4: 16384, v6: 16384 } });
+    this.#dataplane = openDataplane({ objectPath, bpfRoot: this.#root + '/weir', flowEntries: { v4: 131072, v6: 131072 } });
     this.#tables = new KernelTables(this.#dataplane.root);
     this.#node = new NodeTables(this.#tables);
     this.#services = new ServiceTables(this.#tables, { drain: 0, clock: () => this.#now });

@@ -1,11 +1,14 @@
 /** Backends on this node, and clients that are pods of it: only the destination is replaced, and given back facing the client. */
 import { formatSocket, type Ip } from '../../src/core/net.js';
 import { ticksPerSecond } from '../../src/loader/clock.js';
+import { encodeOne } from '../../src/maps/codec.js';
+import { type Flow, FLOW_KIND } from '../../src/maps/layout.js';
+import type { Table } from '../../src/maps/table.js';
 import { happened, passedUntouched } from './expect.js';
 import { type End, type Packet, sctp, tcp, udp } from './frames.js';
 import type { DeviceName } from './network.js';
 import type { Outcome, Program, World } from './harness.js';
-import { end, type Roster } from './roster.js';
+import { end, type Roster, V4 } from './roster.js';
 import { packetTests } from './suite.js';
 
 const both = packetTests();
@@ -174,7 +177,7 @@ both('a connection keeps its replaced port when the kernel has forgotten its way
   const second = tcp(client, end(r.otherVip, 80), 'SYN');
   const moved = end(r.client, sourcePort(world.run('weir_up_in', second)));
   const old = BigInt(2 * ticksPerSecond());
-  world.seen.age((flow) => (flow.kind === 2 ? undefined : { ...flow, seen: flow.seen - old }));
+  world.seen.age((flow) => (flow.kind === FLOW_KIND.REPLY ? undefined : { ...flow, seen: flow.seen - old }));
   const next = second.flags('ACK');
   const outcome = world.run('weir_up_in', next);
   happened(t, outcome, { verdict: 'TC_ACT_REDIRECT', packet: next.from(moved).to(pod).routed(), counters: FORWARDED });
@@ -183,6 +186,24 @@ both('a connection keeps its replaced port when the kernel has forgotten its way
   const packet = reply.from(end(r.otherVip, 80)).to(client);
   happened(t, world.run('weir_up_out', reply), { verdict: 'TC_ACT_OK', packet, counters: REPLIED });
 });
+
+both('a client whose every port is taken at a pod, by its other connections there, is refused', (t, world, r) => {
+  serveTwice(world, r);
+  const client = end(r.client, 40000);
+  world.run('weir_up_in', tcp(client, end(r.vip, 80), 'SYN'));
+  const table = (r === V4 ? world.seen.tables.weir_flows4 : world.seen.tables.weir_flows6) as unknown as Table<Ports, Flow>;
+  const [key, flow] = [...table.entries()].find(([, { kind }]) => kind === FLOW_KIND.REPLY) ?? [];
+  if (!key || !flow) return t.fail('no way back');
+  const value = encodeOne(table.layout.value, flow);
+  const ports = Array.from({ length: 0x10000 }, (_, destinationPort) => ({ ...key, destinationPort }));
+  table.putEncoded(ports.map((port) => ({ key: encodeOne(table.layout.key, port), value })));
+  const outcome = world.run('weir_up_in', tcp(client, end(r.otherVip, 80), 'SYN'));
+  happened(t, outcome, { verdict: 'TC_ACT_SHOT', counters: { 'flow-full': 1 }, drops: ['flow-full'] });
+});
+
+interface Ports {
+  readonly destinationPort: number;
+}
 
 both('what a pod sends to nobody in particular leaves it untouched', (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [r.pod2] });

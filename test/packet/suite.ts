@@ -5,8 +5,14 @@ import { type Roster, ROSTERS } from './roster.js';
 
 export type Body = (t: ExecutionContext, world: World, roster: Roster) => void | Promise<void>;
 
-/** Returns a function that declares a test for IPv4 and one for IPv6. */
-export function packetTests(): (title: string, body: Body) => void {
+export interface Declare {
+  /** A test for IPv4 and one for IPv6. */
+  (title: string, body: Body): void;
+  /** A test of what only one family, if any is named, has. */
+  in(family: Roster['family'] | undefined, title: string, body: Body): void;
+}
+
+export function packetTests(): Declare {
   let world: World | undefined;
   const here = (): World => {
     if (!world) throw new TypeError('no world yet');
@@ -17,7 +23,10 @@ export function packetTests(): (title: string, body: Body) => void {
   });
   test.beforeEach(() => here().reset());
   test.after.always(() => world?.[Symbol.dispose]());
-  return (title, body) => {
-    for (const roster of ROSTERS) test.serial(`${title} (${roster.family})`, (t) => body(t, here(), roster));
+  const declare = (family: Roster['family'] | undefined, title: string, body: Body): void => {
+    for (const roster of ROSTERS.filter((one) => one.family === (family ?? one.family))) {
+      test.serial(`${title} (${roster.family})`, (t) => body(t, here(), roster));
+    }
   };
+  return Object.assign((title: string, body: Body) => declare(undefined, title, body), { in: declare });
 }
