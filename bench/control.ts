@@ -14,8 +14,17 @@ export interface Timing {
 
 /** ms to build one Maglev table. */
 export function benchMaglev(): Timing[] {
-  return ([[10, maglevSize(10)], [1000, 65_537], [1000, maglevSize(1000)]] as const).map(([count, size]) => {
-    const backends = Array.from({ length: count }, (_, index) => ({ name: `10.244.${index >> 8}.${index & 255}:8080`, weight: 1 }));
+  return (
+    [
+      [10, maglevSize(10)],
+      [1000, 65_537],
+      [1000, maglevSize(1000)],
+    ] as const
+  ).map(([count, size]) => {
+    const backends = Array.from({ length: count }, (_, index) => ({
+      name: `10.244.${index >> 8}.${index & 255}:8080`,
+      weight: 1,
+    }));
     const times = Array.from({ length: 30 }, () => {
       const started = performance.now();
       maglevTable(backends, size);
@@ -36,14 +45,16 @@ export async function benchEdit(edits = 40): Promise<Timing[]> {
   write(1);
   await world.agent(node);
   using frontends = openTable(node.bpfRoot, MAPS.weir_frontends);
-  const backends = (): number => [...frontends.entries()].reduce((sum, [, frontend]) => sum + frontend.inside.backends, 0);
+  const backends = (): number =>
+    [...frontends.entries()].reduce((sum, [, frontend]) => sum + frontend.inside.backends, 0);
   const times: number[] = [];
   for (let i = 0; i < edits; i++) {
     const wanted = (i % 2) + 1;
     write(wanted === 1 ? 2 : 1);
     const expected = wanted === 1 ? 2 : 1;
     const started = performance.now();
-    while (backends() !== expected && performance.now() - started < 5000) await new Promise((resolve) => setTimeout(resolve, 1));
+    while (backends() !== expected && performance.now() - started < 5000)
+      await new Promise((resolve) => setTimeout(resolve, 1));
     times.push(performance.now() - started);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
@@ -52,6 +63,7 @@ export async function benchEdit(edits = 40): Promise<Timing[]> {
 
 function percentiles(times: number[]): { p50: number; p99: number } {
   times.sort((a, b) => a - b);
-  const at = (share: number): number => Math.round((times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? 0) * 100) / 100;
+  const at = (share: number): number =>
+    Math.round((times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? 0) * 100) / 100;
   return { p50: at(0.5), p99: at(0.99) };
 }

@@ -41,13 +41,48 @@ export interface Result extends Figure {
 
 const established = (flows: number): Stream => ({ ...TCP, flows, warm: true });
 const TCP: Stream = { protocol: 'tcp', destination: VIP, port: 80, syn: false, flows: 1, warm: true };
-const CASES: readonly { name: string; stream: Stream; floor: { nat: string; dsr: string }; target: { nat: number; dsr: number } }[] = [
-  { name: 'established, 1 flow', stream: established(1), floor: { dsr: 'maglev_flows', nat: 'nat_flows' }, target: { dsr: 1.25, nat: 1.35 } },
-  { name: 'established, 64k flows', stream: established(65536), floor: { dsr: 'maglev_flows', nat: 'nat_flows' }, target: { dsr: 1.35, nat: 1.35 } },
-  { name: 'established, 512k flows', stream: established(1 << 19), floor: { dsr: 'maglev_flows', nat: '' }, target: { dsr: 1.35, nat: 0 } },
-  { name: 'SYN flood, all new flows', stream: { ...TCP, syn: true, flows: 1 << 24, warm: false }, floor: { dsr: 'maglev', nat: '' }, target: { dsr: 2.6, nat: 0 } },
-  { name: 'UDP, 1 flow', stream: { ...TCP, protocol: 'udp', port: 53 }, floor: { dsr: 'maglev_flows', nat: 'nat_flows' }, target: { dsr: 1.35, nat: 1.35 } },
-  { name: 'not for a service', stream: { ...TCP, destination: '10.254.1.1', flows: 1024, warm: false }, floor: { dsr: 'maglev_flows', nat: '' }, target: { dsr: 1.4, nat: 0 } },
+const CASES: readonly {
+  name: string;
+  stream: Stream;
+  floor: { nat: string; dsr: string };
+  target: { nat: number; dsr: number };
+}[] = [
+  {
+    name: 'established, 1 flow',
+    stream: established(1),
+    floor: { dsr: 'maglev_flows', nat: 'nat_flows' },
+    target: { dsr: 1.25, nat: 1.35 },
+  },
+  {
+    name: 'established, 64k flows',
+    stream: established(65536),
+    floor: { dsr: 'maglev_flows', nat: 'nat_flows' },
+    target: { dsr: 1.35, nat: 1.35 },
+  },
+  {
+    name: 'established, 512k flows',
+    stream: established(1 << 19),
+    floor: { dsr: 'maglev_flows', nat: '' },
+    target: { dsr: 1.35, nat: 0 },
+  },
+  {
+    name: 'SYN flood, all new flows',
+    stream: { ...TCP, syn: true, flows: 1 << 24, warm: false },
+    floor: { dsr: 'maglev', nat: '' },
+    target: { dsr: 2.6, nat: 0 },
+  },
+  {
+    name: 'UDP, 1 flow',
+    stream: { ...TCP, protocol: 'udp', port: 53 },
+    floor: { dsr: 'maglev_flows', nat: 'nat_flows' },
+    target: { dsr: 1.35, nat: 1.35 },
+  },
+  {
+    name: 'not for a service',
+    stream: { ...TCP, destination: '10.254.1.1', flows: 1024, warm: false },
+    floor: { dsr: 'maglev_flows', nat: '' },
+    target: { dsr: 1.4, nat: 0 },
+  },
 ];
 const SETUPS: readonly Setup[] = [
   { forwarding: 'dsr', services: 1, backends: 10 },
@@ -76,7 +111,14 @@ export async function benchPackets(root: string, report: (result: Result) => voi
       const figure = stopwatch.measure(world.program, stream);
       const ratio = Math.round((figure.net / least.net) * 100) / 100;
       const label = `${setup.forwarding}, ${setup.services} services, ${setup.backends} backends`;
-      const result = { ...figure, what: name, setup: label, floor: `${floorName} ${least.net}`, ratio, target: target[setup.forwarding] };
+      const result = {
+        ...figure,
+        what: name,
+        setup: label,
+        floor: `${floorName} ${least.net}`,
+        ratio,
+        target: target[setup.forwarding],
+      };
       results.push(result);
       report(result);
     }
@@ -86,7 +128,10 @@ export async function benchPackets(root: string, report: (result: Result) => voi
 
 function registerVip(floors: BpfObject): void {
   const vips = floors.maps().get('vips')!.fd();
-  for (const [port, protocol] of [[80, 6], [53, 17]] as const) {
+  for (const [port, protocol] of [
+    [80, 6],
+    [53, 17],
+  ] as const) {
     const key = Buffer.from([10, 254, 0, 1, port >> 8, port & 255, protocol, 0]);
     updateElement(vips, key, Buffer.alloc(8));
   }
@@ -129,7 +174,13 @@ class Lab implements Disposable {
     config.set(0, { ...zero, ...flags, ticksPerSecond: ticksPerSecond() });
     const roles = deviceRoles(await readNetwork(), { devices: ['eth0'], podDevices: [] });
     const xdp = new Set(roles.uplinks.map((link) => link.ifindex));
-    const nothing = { pods: [], bridges: [], endpoints: new Map<Ip, { host: boolean }>(), bindings: new Map(), sources: [] };
+    const nothing = {
+      pods: [],
+      bridges: [],
+      endpoints: new Map<Ip, { host: boolean }>(),
+      bindings: new Map(),
+      sources: [],
+    };
     new NodeTables(tables).sync({ uplinks: roles.uplinks, xdp, ...nothing });
     const services = new ServiceTables(tables, { drain: 0, clock: () => Math.round(performance.now()) });
     services.commit(services.prepare(manifest(setup), []));
@@ -167,11 +218,19 @@ function manifest({ forwarding, services, backends }: Setup) {
     nodeAddresses: new Set(),
   };
   const measured = [bench('web', 'TCP', 80, VIP, backends), bench('dns', 'UDP', 53, VIP, backends)];
-  const others = Array.from({ length: services - 1 }, (_, i) => bench(`other-${i}`, 'TCP', 80, `10.${100 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`, 2));
+  const others = Array.from({ length: services - 1 }, (_, i) =>
+    bench(`other-${i}`, 'TCP', 80, `10.${100 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`, 2),
+  );
   return [...measured, ...others].map(({ service, slice }) => compileService(service, [slice], settings));
 }
 
-function bench(name: string, protocol: 'TCP' | 'UDP', port: number, vip: string, backends: number): { service: Service; slice: EndpointSlice } {
+function bench(
+  name: string,
+  protocol: 'TCP' | 'UDP',
+  port: number,
+  vip: string,
+  backends: number,
+): { service: Service; slice: EndpointSlice } {
   const endpoint = (index: number) => ({
     addresses: [parseIp(`10.244.${index >> 8}.${index & 255}`)!],
     ready: true,
@@ -197,6 +256,13 @@ function bench(name: string, protocol: 'TCP' | 'UDP', port: number, vip: string,
     externalTrafficPolicy: 'Cluster',
   };
   const endpoints = Array.from({ length: backends }, (_, index) => endpoint(index + 1));
-  const slice: EndpointSlice = { kind: 'EndpointSlice', namespace: 'bench', name, service: name, ports: [{ name: 'main', protocol, port: 8080 }], endpoints };
+  const slice: EndpointSlice = {
+    kind: 'EndpointSlice',
+    namespace: 'bench',
+    name,
+    service: name,
+    ports: [{ name: 'main', protocol, port: 8080 }],
+    endpoints,
+  };
   return { service, slice };
 }

@@ -6,7 +6,19 @@ import type { Fd } from '../src/loader/libbpf.js';
 import { testRun } from '../src/loader/program.js';
 
 /** struct run of wrap.bpf.c */
-const RUN = { length: 0, mask: 4, step: 8, source: 12, next: 16, packets: 24, lost: 40, grown: 48, blocks: 56, packet: 568, size: 632 };
+const RUN = {
+  length: 0,
+  mask: 4,
+  step: 8,
+  source: 12,
+  next: 16,
+  packets: 24,
+  lost: 40,
+  grown: 48,
+  blocks: 56,
+  packet: 568,
+  size: 632,
+};
 const BLOCKS = 64;
 const BLOCK_PACKETS = 4096;
 const SCATTER = 2654435761;
@@ -102,7 +114,11 @@ export class Stopwatch implements Disposable {
       for (let block = 0; block < BLOCKS; block++) {
         blocks.push(Number(run.memory.readBigUInt64LE(RUN.blocks + block * 8)) / BLOCK_PACKETS);
       }
-      state = { next: run.memory.readBigUInt64LE(RUN.next), verdict: run.verdict, grown: run.memory.readBigUInt64LE(RUN.grown) };
+      state = {
+        next: run.memory.readBigUInt64LE(RUN.next),
+        verdict: run.verdict,
+        grown: run.memory.readBigUInt64LE(RUN.grown),
+      };
     }
     blocks.sort((a, b) => a - b);
     return { ...state, ns: blocks[blocks.length >> 1] ?? 0 }; // the median block: what preempts us is in few of them
@@ -123,7 +139,8 @@ export class Stopwatch implements Disposable {
     updateElement(this.#run, key, memory);
     const { verdict } = testRun(this.#wrap, { data: packet, dataRoom: 2048, repeat });
     lookupElement(this.#run, key, memory);
-    if (memory.readBigUInt64LE(RUN.lost) > 0n) throw new Error('the tail call failed: is the program of type XDP without frags?');
+    if (memory.readBigUInt64LE(RUN.lost) > 0n)
+      throw new Error('the tail call failed: is the program of type XDP without frags?');
     return { memory, verdict };
   }
 }

@@ -59,7 +59,8 @@ enum flow_kind {
 enum flow_state {
 	FLOW_NEW = 1,
 	FLOW_ESTABLISHED = 2,
-	FLOW_CLOSING = 3,
+	FLOW_CLOSING = 3, /* one end has ended its direction */
+	FLOW_CLOSED = 4, /* both have, or one has reset it */
 };
 
 enum flow_flag {

@@ -40,6 +40,18 @@ static __always_inline must_use long flow_record(__u8 family, const struct flow6
 	return bpf_map_update_elem(&weir_flows6, tuple, flow, BPF_ANY);
 }
 
+static __always_inline void flow_forget(__u8 family, const struct flow6_key *tuple)
+{
+	if (family == FAMILY_V4) {
+		struct flow4_key key;
+
+		flow4_key_of(&key, tuple);
+		bpf_map_delete_elem(&weir_flows4, &key);
+	} else {
+		bpf_map_delete_elem(&weir_flows6, tuple);
+	}
+}
+
 static __always_inline __u8 flow_first_state(const struct packet *p)
 {
 	if (is_tcp(p) && p->tcp_flags & (TCP_FIN | TCP_RST))
@@ -50,30 +62,44 @@ static __always_inline __u8 flow_first_state(const struct packet *p)
 /*
  * Notes that a packet of the flow passed. Written only when something changes or a second has gone by, so that a busy flow
  * does not bounce its cache line between cores; two cores writing at once lose nothing that the next packet does not renew.
- * Returns true about once a second, when the entries that belong to the same flow are worth a look as well.
+ * Returns true about once a second, and when the flow ends: then the entries that belong to the same flow are worth a look.
  */
 static __always_inline bool flow_touch(const struct packet *p, struct flow *flow)
 {
+	bool ends = false;
+
 	if (is_tcp(p)) {
 		if (p->tcp_flags & (TCP_FIN | TCP_RST)) {
-			if (flow->state != FLOW_CLOSING)
-				flow->state = FLOW_CLOSING;
+			__u8 state = p->tcp_flags & TCP_RST ? FLOW_CLOSED : FLOW_CLOSING;
+
+			ends = flow->state < state;
+			if (ends)
+				flow->state = state;
 		} else if (flow->state == FLOW_NEW && !(p->tcp_flags & TCP_SYN)) {
 			flow->state = FLOW_ESTABLISHED;
 		}
 	} else if (flow->state == FLOW_NEW && flow->seen != p->now) {
 		flow->state = FLOW_ESTABLISHED;
 	}
-	if (p->now - flow->seen < SECOND)
+	if (!ends && p->now - flow->seen < SECOND)
 		return false;
 	flow->seen = p->now;
 	return true;
 }
 
+/* Two entries of one flow: once both directions have ended, or one was reset, the flow has. */
+static __always_inline void flow_settle(struct flow *a, struct flow *b)
+{
+	if (a->state == FLOW_CLOSED || (a->state == FLOW_CLOSING && b->state == FLOW_CLOSING)) {
+		a->state = FLOW_CLOSED;
+		b->state = FLOW_CLOSED;
+	}
+}
+
 /* A SYN on a flow that was closing begins a new one (the client reuses its port). */
 static __always_inline bool flow_restarts(const struct packet *p, const struct flow *flow)
 {
-	return is_tcp(p) && flow->state == FLOW_CLOSING && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return is_tcp(p) && flow->state >= FLOW_CLOSING && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
 #endif

@@ -28,8 +28,10 @@ __noinline int keep_reply(struct packet *p, struct flow *flow)
 		if (!back && record_reply(p, flow) != STEP_NEXT)
 			return 0;
 	}
-	if (back)
+	if (back) {
 		back->seen = p->now;
+		flow_settle(flow, back);
+	}
 	return 0;
 }
 
@@ -47,8 +49,10 @@ __noinline int keep_forward(struct packet *p, struct flow *back)
 	};
 	struct flow *flow = flow_find(p->family, &key);
 
-	if (flow && flow->kind == FLOW_FORWARD)
+	if (flow && flow->kind == FLOW_FORWARD) {
 		flow->seen = p->now;
+		flow_settle(back, flow);
+	}
 	return 0;
 }
 

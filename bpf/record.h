@@ -55,6 +55,31 @@ static __noinline bool snat_address(void *ctx, struct packet *p, struct flow *fl
 	return true;
 }
 
+/*
+ * Frees a port whose flow has ended a second ago. Ended flows stay for a while, for late segments; where ports are short, a new
+ * flow is worth more. Of two cores that want the same port one finds it deleted already.
+ */
+static __always_inline bool snat_reclaim(const struct packet *p, const struct flow6_key *key)
+{
+	struct flow *ended = bpf_map_lookup_elem(&weir_snat, key);
+	struct flow6_key forward = { .protocol = key->protocol };
+	struct flow *flow;
+
+	if (!ended || ended->state != FLOW_CLOSED || p->now - ended->seen < SECOND)
+		return false;
+	forward.source = ended->nat;
+	forward.source_port = ended->nat_port;
+	forward.destination = ended->address;
+	forward.destination_port = ended->port;
+	if (bpf_map_delete_elem(&weir_snat, key))
+		return false;
+	flow = flow_find(p->family, &forward);
+	/* the client may have used its own port again since, for a flow that has another of ours */
+	if (flow && flow->nat_port == key->destination_port && ip_equal(&flow->nat, &key->destination))
+		flow_forget(p->family, &forward);
+	return true;
+}
+
 /* Takes a free port of this node for the flow and records how its replies are translated back. */
 __noinline enum step record_snat(struct packet *p, struct flow *flow)
 {
@@ -88,7 +113,8 @@ __noinline enum step record_snat(struct packet *p, struct flow *flow)
 		if (offset >= config->snat_count)
 			offset = 0;
 		key.destination_port = bpf_htons(config->snat_first + offset++);
-		if (bpf_map_update_elem(&weir_snat, &key, &back, BPF_NOEXIST) == 0) {
+		if (bpf_map_update_elem(&weir_snat, &key, &back, BPF_NOEXIST) == 0 ||
+		    (snat_reclaim(p, &key) && bpf_map_update_elem(&weir_snat, &key, &back, BPF_NOEXIST) == 0)) {
 			flow->nat_port = key.destination_port;
 			return STEP_NEXT;
 		}
@@ -104,7 +130,7 @@ static __always_inline bool collides(const struct packet *p, const struct flow *
 	if (other->port == p->tuple.destination_port && other->nat_port == p->tuple.source_port &&
 	    ip_equal(&other->address, &p->tuple.destination))
 		return false; /* it is this one's own, from before */
-	return other->state != FLOW_CLOSING && p->now - other->seen < FLOW_IDLE_COLLIDING * SECOND;
+	return other->state < FLOW_CLOSING && p->now - other->seen < FLOW_IDLE_COLLIDING * SECOND;
 }
 
 /* Records how the backend's replies to this client get back the frontend's address. */

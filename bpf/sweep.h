@@ -12,6 +12,7 @@ enum {
 	/* seconds; TCP's follow RFC 5382 section 5 (2 h 4 min established, 4 min opening or closing), UDP's RFC 4787 section 4.3 */
 	IDLE_TCP_ESTABLISHED = 7440,
 	IDLE_TCP_TRANSITORY = 240,
+	IDLE_CLOSED = 10, /* late segments still find their way */
 	IDLE_UDP_ESTABLISHED = 300,
 	IDLE_UDP_NEW = 60,
 };
@@ -25,6 +26,8 @@ struct sweep {
 
 static __always_inline __u64 idle_limit(__u8 protocol, const struct flow *flow)
 {
+	if (flow->state == FLOW_CLOSED)
+		return IDLE_CLOSED;
 	if (protocol == IPPROTO_UDP)
 		return flow->state == FLOW_ESTABLISHED ? IDLE_UDP_ESTABLISHED : IDLE_UDP_NEW;
 	return flow->state == FLOW_ESTABLISHED ? IDLE_TCP_ESTABLISHED : IDLE_TCP_TRANSITORY;

@@ -5,7 +5,16 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { service } from '../test/netns/manifests.js';
-import { type Inhabitant, type Node, type Pod, removeWorld, run, type WorldRecord, WEIR, World } from '../test/netns/world.js';
+import {
+  type Inhabitant,
+  type Node,
+  type Pod,
+  removeWorld,
+  run,
+  type WorldRecord,
+  WEIR,
+  World,
+} from '../test/netns/world.js';
 
 const RECORD = '/run/weir-demo.json';
 const EXTERNAL = '192.0.2.80';
@@ -49,7 +58,9 @@ async function build(world: World): Promise<Scene> {
   world.write('nodes.json', [a.manifest(), b.manifest()]);
   world.write('web.json', manifest(web));
   await Promise.all([world.agent(a), world.agent(b)]);
-  console.log(`Namespaces: a client behind a router; node-a ${a.v4} with web-1 and shopper; node-b ${b.v4} with web-2 and web-3.`);
+  console.log(
+    `Namespaces: a client behind a router; node-a ${a.v4} with web-1 and shopper; node-b ${b.v4} with web-2 and web-3.`,
+  );
   console.log('The agents read a folder of manifests with one Service, shop/web: port 80, pods listen on 8080.');
   return { a, b, web, shopper };
 }
@@ -57,7 +68,14 @@ async function build(world: World): Promise<Scene> {
 /** rr, so that the tour meets every backend; the external address by DSR, on another port than the pods'. */
 function manifest(pods: readonly Pod[]): object[] {
   const annotations = { 'weir.io/scheduler': 'rr', 'weir.io/forwarding': 'dsr' };
-  return service({ name: 'web', nodePort: 30080, clusterIPs: [CLUSTER, 'fd00:96::10'], externalIPs: [EXTERNAL], annotations, pods });
+  return service({
+    name: 'web',
+    nodePort: 30080,
+    clusterIPs: [CLUSTER, 'fd00:96::10'],
+    externalIPs: [EXTERNAL],
+    annotations,
+    pods,
+  });
 }
 
 async function tour(client: Inhabitant, { a, shopper }: Scene): Promise<void> {
@@ -77,7 +95,9 @@ async function tour(client: Inhabitant, { a, shopper }: Scene): Promise<void> {
     }
     const who = [...seen].sort().map(([pod, count]) => `${pod} x${count}`);
     const target = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-    console.log(`  ${name.padEnd(10)} ${target.padEnd(18)} from ${from.name} ${address.padEnd(16)} -> ${who.join(', ')}; saw ${[...clients].join(', ')}`);
+    console.log(
+      `  ${name.padEnd(10)} ${target.padEnd(18)} from ${from.name} ${address.padEnd(16)} -> ${who.join(', ')}; saw ${[...clients].join(', ')}`,
+    );
   }
 }
 
@@ -89,17 +109,25 @@ async function removal(world: World, { a, b, web }: Scene): Promise<number> {
   await pause(1000);
   const { ok, failed, who } = await world.client.endsLoad();
   const last = await Promise.all(Array.from({ length: 6 }, () => world.client.gets(EXTERNAL, 80)));
-  const answers = Object.entries(who).sort().map(([pod, count]) => `${pod} x${count}`);
-  console.log(`  web-3 removed during ${ok + failed} requests to ${EXTERNAL}:80 by DSR: ${failed} failed (${answers.join(', ')})`);
+  const answers = Object.entries(who)
+    .sort()
+    .map(([pod, count]) => `${pod} x${count}`);
+  console.log(
+    `  web-3 removed during ${ok + failed} requests to ${EXTERNAL}:80 by DSR: ${failed} failed (${answers.join(', ')})`,
+  );
   console.log(`  and afterwards: ${[...new Set(last.map((reply) => reply.who))].sort().join(', ')}`);
   return failed;
 }
 
 function show({ a }: Scene): void {
   const indent = (text: string): string => text.trimEnd().replace(/^/gm, '  ');
-  console.log(`  $ weir service list   (on node-a)\n${indent(a.run(WEIR, 'service', 'list', '--bpf-root', a.bpfRoot))}`);
-  console.log('  $ bpftool map dump pinned <bpf-root>/weir_local   (node-a\'s own endpoints by service)');
-  console.log(indent(run('bpftool', 'map', 'dump', 'pinned', join(a.bpfRoot, 'weir_local')).split('\n').slice(0, 14).join('\n')));
+  console.log(
+    `  $ weir service list   (on node-a)\n${indent(a.run(WEIR, 'service', 'list', '--bpf-root', a.bpfRoot))}`,
+  );
+  console.log("  $ bpftool map dump pinned <bpf-root>/weir_local   (node-a's own endpoints by service)");
+  console.log(
+    indent(run('bpftool', 'map', 'dump', 'pinned', join(a.bpfRoot, 'weir_local')).split('\n').slice(0, 14).join('\n')),
+  );
 }
 
 function keep(world: World, { a }: Scene): void {

@@ -165,7 +165,10 @@ export class Agent {
     this.#writeConfig(true);
     const names = [...desired.map((service) => service.key), ...gone];
     const shown = names.slice(0, 3).join(',') + (names.length > 3 ? `,+${names.length - 3}` : '');
-    this.#log('info', `applied services=${shown} entries-changed=${writes} took=${(performance.now() - started).toFixed(1)}ms`);
+    this.#log(
+      'info',
+      `applied services=${shown} entries-changed=${writes} took=${(performance.now() - started).toFixed(1)}ms`,
+    );
   }
 
   #take(): { desired: DesiredService[]; gone: string[] } {
@@ -178,14 +181,19 @@ export class Agent {
     for (const service of desired) service.problems.forEach((problem) => this.#report(problem));
     const change = this.#services.prepare(desired, gone);
     const before = [...change.next.keys()].map((key) => this.#local.get(key) ?? new Map<Ip, { host: boolean }>());
-    const after = [...change.next].map(([key, rows]): [string, ReadonlyMap<Ip, { host: boolean }>] => [key, localEndpoints(rows)]);
-    const localChanged = JSON.stringify(before.map((map) => [...map])) !== JSON.stringify(after.map(([, map]) => [...map]));
+    const after = [...change.next].map(([key, rows]): [string, ReadonlyMap<Ip, { host: boolean }>] => [
+      key,
+      localEndpoints(rows),
+    ]);
+    const localChanged =
+      JSON.stringify(before.map((map) => [...map])) !== JSON.stringify(after.map(([, map]) => [...map]));
     /* an endpoint is known before the first packet can come for it, and until the last one may have */
     after.forEach(([key, map], index) => this.#local.set(key, new Map([...(before[index] ?? []), ...map])));
     let writes = localChanged ? this.#syncNode() : 0;
     writes += this.#services.commit(change);
-    for (const [key, map] of after) if (map.size > 0) this.#local.set(key, map);
-    else this.#local.delete(key);
+    for (const [key, map] of after)
+      if (map.size > 0) this.#local.set(key, map);
+      else this.#local.delete(key);
     if (localChanged) writes += this.#syncNode();
     if (change.writes.some((write) => write.row.table === 'weir_backends')) void this.#sweep();
     return writes;

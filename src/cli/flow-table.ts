@@ -42,7 +42,7 @@ export function countFlows(root: string): Map<number, number> {
   using flows6 = openTable(root, MAPS.weir_flows6);
   for (const table of [flows4, flows6]) {
     for (const { value } of table.rawEntries()) {
-      if (value.readUInt8(KIND_AT) !== FLOW_KIND.FORWARD || value.readUInt8(STATE_AT) === FLOW_STATE.CLOSING) continue;
+      if (value.readUInt8(KIND_AT) !== FLOW_KIND.FORWARD || value.readUInt8(STATE_AT) >= FLOW_STATE.CLOSING) continue;
       const backend = value.readUInt32LE(BACKEND_AT);
       counts.set(backend, (counts.get(backend) ?? 0) + 1);
     }

@@ -139,7 +139,8 @@ function frontendAddresses(
   ];
   /* one address may be external and load balancer address at once: the first kind counts */
   return found.filter(
-    (entry, index) => found.findIndex((other) => other.address === entry.address && other.number === entry.number) === index,
+    (entry, index) =>
+      found.findIndex((other) => other.address === entry.address && other.number === entry.number) === index,
   );
 }
 
@@ -162,7 +163,11 @@ export function portLabel(service: { namespace: string; name: string }, port: Se
 
 /** Scheduler and forwarding as annotated, in our own words or kube-router's; a value that is not understood is reported. */
 function chosen(service: Service, settings: Settings, problems: Problem[]): Choice {
-  const read = <T extends string>(keys: Record<string, Readonly<Record<string, T>>>, known: readonly string[], fallback: T): T => {
+  const read = <T extends string>(
+    keys: Record<string, Readonly<Record<string, T>>>,
+    known: readonly string[],
+    fallback: T,
+  ): T => {
     for (const [annotation, values] of Object.entries(keys)) {
       const text = service.annotations[annotation];
       if (text === undefined) continue;

@@ -80,7 +80,9 @@ export type Kind = Resource['kind'];
 
 /** `Kind namespace/name`, or `Kind name` for what has no namespace: how an object is named in logs, tables and errors. */
 export function resourceLabel(resource: { kind: string; namespace?: string; name: string }): string {
-  return resource.namespace ? `${resource.kind} ${resource.namespace}/${resource.name}` : `${resource.kind} ${resource.name}`;
+  return resource.namespace
+    ? `${resource.kind} ${resource.namespace}/${resource.name}`
+    : `${resource.kind} ${resource.name}`;
 }
 
 /** Something wrong with one object: reported once a change, never in the way of another object. */

@@ -19,7 +19,9 @@ export type Protocol = (typeof PROTOCOLS)[number];
 export const PROTOCOL_NUMBER: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 
 export function protocolName(number: number): string {
-  return PROTOCOLS.find((name) => PROTOCOL_NUMBER[name] === number) ?? (number === 1 || number === 58 ? 'ICMP' : `${number}`);
+  return (
+    PROTOCOLS.find((name) => PROTOCOL_NUMBER[name] === number) ?? (number === 1 || number === 58 ? 'ICMP' : `${number}`)
+  );
 }
 
 /** The canonical address, or undefined where the text is none. Leading zeros and IPv4-mapped IPv6 are refused. */

@@ -61,7 +61,21 @@ export interface Roles {
   readonly missing: readonly string[];
 }
 
-const OVERLAY_KINDS = new Set(['vxlan', 'geneve', 'ipip', 'sit', 'gre', 'gretap', 'ip6tnl', 'ip6gre', 'wireguard', 'tun', 'xfrm', 'vti', 'fou']);
+const OVERLAY_KINDS = new Set([
+  'vxlan',
+  'geneve',
+  'ipip',
+  'sit',
+  'gre',
+  'gretap',
+  'ip6tnl',
+  'ip6gre',
+  'wireguard',
+  'tun',
+  'xfrm',
+  'vti',
+  'fou',
+]);
 
 export function isOverlay(link: Link): boolean {
   return OVERLAY_KINDS.has(link.kind);
@@ -86,7 +100,10 @@ function defaultRouteDevices(network: Network): string[] {
 
 /** A shell-like pattern of device names: * and ?. */
 export function globPattern(glob: string): RegExp {
-  const escaped = glob.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.');
+  const escaped = glob
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replace(/\*/g, '.*')
+    .replace(/\?/g, '.');
   return new RegExp(`^${escaped}$`);
 }
 
@@ -97,7 +114,9 @@ export function sourceAddress(link: Link, family: Family): Ip | undefined {
 }
 
 export function globalAddresses(links: readonly Link[]): Ip[] {
-  return links.flatMap((link) => link.addresses.filter((address) => address.scope === 'global').map((address) => address.ip));
+  return links.flatMap((link) =>
+    link.addresses.filter((address) => address.scope === 'global').map((address) => address.ip),
+  );
 }
 
 /** Where node ports are served: on all addresses of the uplinks, on the first of each family, or on those within prefixes. */
@@ -107,7 +126,9 @@ export type NodePortRule = 'all' | 'primary' | readonly Prefix[];
 export function nodePortAddresses(network: Network, uplinks: readonly Link[], rule: NodePortRule): Ip[] {
   if (rule === 'all') return [...new Set(globalAddresses(uplinks))];
   if (rule === 'primary') {
-    return (['v4', 'v6'] as const).flatMap((family) => uplinks.flatMap((link) => sourceAddress(link, family) ?? []).slice(0, 1));
+    return (['v4', 'v6'] as const).flatMap((family) =>
+      uplinks.flatMap((link) => sourceAddress(link, family) ?? []).slice(0, 1),
+    );
   }
   const own = globalAddresses(network.links);
   return [...new Set(own.filter((ip) => rule.some((prefix) => prefixContains(prefix, ip))))];
@@ -125,7 +146,8 @@ export function bindings(network: Network, pods: readonly Link[], addresses: Ite
   for (const ip of addresses) {
     const route = bestRoute(network.routes, ip);
     if (!route) continue;
-    const routed = route.destination.bits === (familyOf(ip) === 'v4' ? 32 : 128) ? podByName.get(route.device) : undefined;
+    const routed =
+      route.destination.bits === (familyOf(ip) === 'v4' ? 32 : 128) ? podByName.get(route.device) : undefined;
     const mac = neighbours.get(`${route.device} ${ip}`);
     const bridged = mac === undefined ? undefined : podByName.get(ports.get(mac) ?? '');
     const pod = routed ?? (bridged?.master === route.device ? bridged : undefined);

@@ -80,7 +80,11 @@ export class Store {
         if (owner === key) return true;
         const message = `${addressOf(frontend)} belongs to the older Service ${owner ?? ''} and is not served for this one`;
         const claimed = service.ports[index];
-        problems.push({ object: resourceLabel(service), field: claimed ? portLabel(service, claimed) : 'spec', message });
+        problems.push({
+          object: resourceLabel(service),
+          field: claimed ? portLabel(service, claimed) : 'spec',
+          message,
+        });
         return false;
       });
       return frontends.length === port.frontends.length ? port : { ...port, frontends };

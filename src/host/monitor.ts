@@ -16,7 +16,9 @@ export class NetworkMonitor implements Disposable {
   }
 
   #start(): void {
-    const child = spawn('ip', ['-o', 'monitor', 'link', 'address', 'route', 'neigh'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = spawn('ip', ['-o', 'monitor', 'link', 'address', 'route', 'neigh'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     this.#child = child;
     child.stdout.on('data', () => this.#changed());
     child.on('error', () => undefined); // its absence shows when the network is read

@@ -2,7 +2,14 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { parseIp } from '../core/net.js';
-import { type ForwardingEntry, type Link, type Neighbour, type Network, parseRoutePrefix, type Route } from '../core/network.js';
+import {
+  type ForwardingEntry,
+  type Link,
+  type Neighbour,
+  type Network,
+  parseRoutePrefix,
+  type Route,
+} from '../core/network.js';
 import { WeirError } from '../errors.js';
 
 const run = promisify(execFile);

@@ -85,6 +85,11 @@ export class SlotArena implements Disposable {
     this.chunks.release(chunk, chunksFor(words), now);
   }
 
+  /** Gives all ranges back, before those that pinned frontends name are reserved anew. */
+  freeAll(now: number): void {
+    this.chunks.releaseAll(now);
+  }
+
   /** Takes over a range that a pinned frontend names, at restart; false where it is not free. */
   reserve(chunk: number, words: number): boolean {
     return this.chunks.reserve(chunk, chunksFor(words));

@@ -57,12 +57,12 @@ export class ChunkAllocator {
     return undefined;
   }
 
-  /** Marks a range as in use that a former process allocated; false where part of it is not free. */
+  /** Marks a range as in use that somebody else allocated, or this process before releaseAll; false where part of it is not free. */
   reserve(chunk: number, count: number): boolean {
     const runs = this.free[Math.floor(chunk / this.perSegment)];
     const at = runs?.findIndex((run) => run.start <= chunk && chunk + count <= run.start + run.length) ?? -1;
     const run = runs?.[at];
-    if (!runs || !run) return false;
+    if (!runs || !run) return this.recall(chunk, count);
     const rest = [
       { start: run.start, length: chunk - run.start },
       { start: chunk + count, length: run.start + run.length - chunk - count },
@@ -79,6 +79,11 @@ export class ChunkAllocator {
     this.waiting.push({ start: chunk, length: count, until: now + this.quarantine });
   }
 
+  /** Gives everything back at time `now` (ms): what is still in use is reserved again by whoever finds it named. */
+  releaseAll(now: number): void {
+    for (const [chunk, count] of [...this.used]) this.release(chunk, count, now);
+  }
+
   /** Chunks by state. */
   usage(): { free: number; used: number; waiting: number } {
     const sum = (lengths: Iterable<number>): number => [...lengths].reduce((total, length) => total + length, 0);
@@ -87,6 +92,14 @@ export class ChunkAllocator {
       used: sum(this.used.values()),
       waiting: sum(this.waiting.map((run) => run.length)),
     };
+  }
+
+  private recall(chunk: number, count: number): boolean {
+    const at = this.waiting.findIndex(({ start, length }) => start === chunk && length === count);
+    if (at < 0) return false;
+    this.waiting.splice(at, 1);
+    this.used.set(chunk, count);
+    return true;
   }
 
   private mature(now: number): void {

@@ -106,7 +106,13 @@ function encodeBackend(
   const node = backend.nodeName === '' ? 0 : numbering.nameId(`Node ${backend.nodeName}`);
   const protocol = PROTOCOL_NUMBER[backend.protocol];
   ids.set(backend, id);
-  rows.push(row('weir_backends', [u32Codec, id], [backendCodec, { address, port, protocol, state, service, node, weight, flags }]));
+  rows.push(
+    row(
+      'weir_backends',
+      [u32Codec, id],
+      [backendCodec, { address, port, protocol, state, service, node, weight, flags }],
+    ),
+  );
   if (backend.local) {
     rows.push(row('weir_local', [localKeyCodec, { address, service }], [localBackendCodec, { backend: id, port }]));
   }
@@ -145,7 +151,9 @@ function encodeFrontend(
   if (frontend.kind === 'NodePort' && frontend.forwarding === 'dsr') {
     const empty = { chunk: 0, size: 0, backends: 0 };
     const any = { address: ANY_NODE, port, protocol };
-    rows.push(row('weir_frontends', [frontendKeyCodec, any], [frontendCodec, { ...value, outside: empty, inside: empty }]));
+    rows.push(
+      row('weir_frontends', [frontendKeyCodec, any], [frontendCodec, { ...value, outside: empty, inside: empty }]),
+    );
   }
 }
 

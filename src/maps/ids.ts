@@ -9,6 +9,8 @@ export class Ids {
   /** Released names, oldest first, with the time (ms) of their release. */
   readonly #released = new Map<string, number>();
   #next = 1;
+  /** Numbers below the greatest that was adopted which nobody has: known when they are needed. */
+  #gaps: number[] | undefined;
 
   /** Numbers from 1 to max; a released one rests for so many ms. */
   constructor(max: number, rest: number) {
@@ -33,16 +35,32 @@ export class Ids {
       this.#released.delete(name);
       return known;
     }
-    const id = this.#reuse(now) ?? (this.#next <= this.#max ? this.#next++ : undefined);
+    const id = this.#choose(now);
     if (id !== undefined) this.#byName.set(name, id);
     return id;
   }
 
   release(name: string, now: number): void {
-    if (this.#byName.has(name)) this.#released.set(name, now);
+    if (!this.#byName.has(name)) return;
+    this.#released.delete(name); // so that it becomes the youngest
+    this.#released.set(name, now);
   }
 
-  /** The oldest released number that has rested, unless fresh ones are plentiful and it is worth keeping for its name. */
+  /** While fresh numbers are plentiful, released ones are kept for their names. */
+  #choose(now: number): number | undefined {
+    if (this.#next <= this.#max / 2) return this.#next++;
+    return this.#reuse(now) ?? (this.#next <= this.#max ? this.#next++ : this.#gap());
+  }
+
+  #gap(): number | undefined {
+    if (!this.#gaps) {
+      const used = new Set(this.#byName.values());
+      this.#gaps = Array.from({ length: this.#max }, (_, i) => this.#max - i).filter((id) => !used.has(id));
+    }
+    return this.#gaps.pop();
+  }
+
+  /** The oldest released number that has rested. */
   #reuse(now: number): number | undefined {
     const oldest = this.#released.entries().next().value;
     if (!oldest) return undefined;

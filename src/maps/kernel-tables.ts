@@ -37,7 +37,7 @@ export class KernelTables implements Disposable {
 
   /** Carries out writes in their order; neighbours in the same table go to the kernel together. now in ms. */
   apply(writes: readonly Write[], fresh: ReadonlyMap<number, Uint32Array>, now: number): void {
-    for (let start = 0; start < writes.length; ) {
+    for (let start = 0; start < writes.length;) {
       const first = writes[start];
       if (!first) return;
       let end = start + 1;
@@ -66,7 +66,10 @@ export class KernelTables implements Disposable {
   #applyTable(op: Write['op'], table: string, rows: readonly Row[]): void {
     const open = this.#open(table);
     if (op === 'delete') open.deleteEncoded(rows.map((row) => Buffer.from(row.key, 'latin1')));
-    else open.putEncoded(rows.map((row) => ({ key: Buffer.from(row.key, 'latin1'), value: Buffer.from(row.value, 'latin1') })));
+    else
+      open.putEncoded(
+        rows.map((row) => ({ key: Buffer.from(row.key, 'latin1'), value: Buffer.from(row.value, 'latin1') })),
+      );
   }
 
   #open(table: string): Table<unknown, unknown> {

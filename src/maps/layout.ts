@@ -60,7 +60,10 @@ export const FLOW_KIND = {
 export const FLOW_STATE = {
   NEW: 1,
   ESTABLISHED: 2,
+  /** one end has ended its direction */
   CLOSING: 3,
+  /** both have, or one has reset it */
+  CLOSED: 4,
 } as const;
 
 /** enum flow_flag */

@@ -8,7 +8,16 @@ import type { Ip } from '../core/net.js';
 import { mergePlans, plan, type Row, rowKey, type Rows, toRows, type Write } from '../core/plan.js';
 import { WeirError } from '../errors.js';
 import { u32Codec } from './codec.js';
-import { bytes, encodeService, type Numbering, RANKS, SCHEDULER_NUMBER, type Side, slotsRow, wordsOf } from './encode.js';
+import {
+  bytes,
+  encodeService,
+  type Numbering,
+  RANKS,
+  SCHEDULER_NUMBER,
+  type Side,
+  slotsRow,
+  wordsOf,
+} from './encode.js';
 import { Ids } from './ids.js';
 import type { KernelTables } from './kernel-tables.js';
 import {
@@ -113,7 +122,11 @@ export class ServiceTables {
         const id = this.#names.of(text, now);
         if (id === undefined) throw full('name');
         if (text.startsWith('Node ')) {
-          const named: Row = { table: 'weir_names', key: bytes(u32Codec, id), value: bytes(MAPS.weir_names.value, { text }) };
+          const named: Row = {
+            table: 'weir_names',
+            key: bytes(u32Codec, id),
+            value: bytes(MAPS.weir_names.value, { text }),
+          };
           nodes.set(rowKey(named), named);
         }
         return id;
@@ -155,6 +168,7 @@ export class ServiceTables {
   #keepDraining(service: string, before: Rows, rows: Map<string, Row>): void {
     const now = this.#options.clock();
     const kept = new Set<number>();
+    const named = new Set<number>();
     for (const [key, row] of before) {
       if (row.table !== 'weir_backends') continue;
       if (rows.has(key)) {
@@ -169,11 +183,13 @@ export class ServiceTables {
       this.#draining.set(key, { service, until });
       kept.add(idOf(row));
       const value = { ...decodeBackend(Buffer.from(row.value, 'latin1')), state: BACKEND_STATE.TERMINATING };
+      named.add(value.service);
       rows.set(key, { ...row, value: bytes(backendCodec, value) });
     }
     for (const [key, row] of before) {
-      if (row.table !== 'weir_local' || rows.has(key)) continue;
-      if (kept.has(decodeLocalBackend(Buffer.from(row.value, 'latin1')).backend)) rows.set(key, row);
+      if (rows.has(key)) continue;
+      const isLocal = row.table === 'weir_local' && kept.has(decodeLocalBackend(Buffer.from(row.value, 'latin1')).backend);
+      if (isLocal || (row.table === 'weir_names' && named.has(idOf(row)))) rows.set(key, row);
     }
   }
 
@@ -188,6 +204,7 @@ export class ServiceTables {
 
   /** Reads what is pinned and sorts it by service. */
   #adopt(): void {
+    this.#tables.arena.freeAll(this.#options.clock()); // of an attempt before this one, in the same process
     const owner = new Map<number, string>();
     for (const row of this.#tables.read('weir_names')) {
       const { text } = MAPS.weir_names.value.decode(Buffer.from(row.value, 'latin1'), 0);

@@ -33,7 +33,10 @@ test('a pod cannot reach its neighbour over link-local addresses', async (t) => 
   const whisper = shopper.inhabitant.asks('fe80::6%eth0', 8081, { timeout: 500 });
   t.regex(await shopper.inhabitant.fails(whisper), /timeout/);
   const drops = a.weir<{ reason: string; source: string }[]>('drops');
-  t.true(drops.some((drop) => drop.reason === 'spoofed-source' && drop.source.includes('fe80::')), JSON.stringify(drops));
+  t.true(
+    drops.some((drop) => drop.reason === 'spoofed-source' && drop.source.includes('fe80::')),
+    JSON.stringify(drops),
+  );
 });
 
 test('cleanup leaves nothing behind and traffic that needs no service goes on', async (t) => {

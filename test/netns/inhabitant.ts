@@ -50,7 +50,8 @@ let load: { stop: boolean; finished: Promise<LoadResult> } | undefined;
 process.on('message', (message: { id: number; command: Command }) => {
   obey(message.command).then(
     (result) => process.send?.({ id: message.id, result }),
-    (error: unknown) => process.send?.({ id: message.id, error: error instanceof Error ? error.message : String(error) }),
+    (error: unknown) =>
+      process.send?.({ id: message.id, error: error instanceof Error ? error.message : String(error) }),
   );
 });
 process.on('disconnect', () => {
@@ -151,7 +152,12 @@ function pattern(bytes: number): Buffer {
 
 function open(target: Target): Socket {
   const { host, port, localAddress, localPort, timeout = TIMEOUT } = target;
-  const socket = connect({ host, port, ...(localAddress ? { localAddress } : {}), ...(localPort ? { localPort } : {}) });
+  const socket = connect({
+    host,
+    port,
+    ...(localAddress ? { localAddress } : {}),
+    ...(localPort ? { localPort } : {}),
+  });
   socket.setTimeout(timeout, () => socket.destroy(new Error(`timeout after ${timeout} ms`)));
   return socket;
 }
@@ -176,7 +182,10 @@ function get(target: Target): Promise<Reply> {
 function ask(target: Target): Promise<Reply> {
   return new Promise((resolve, reject) => {
     const socket = createSocket(target.host.includes(':') ? 'udp6' : 'udp4');
-    const timer = setTimeout(() => finish(() => reject(new Error(`timeout after ${target.timeout ?? TIMEOUT} ms`))), target.timeout ?? TIMEOUT);
+    const timer = setTimeout(
+      () => finish(() => reject(new Error(`timeout after ${target.timeout ?? TIMEOUT} ms`))),
+      target.timeout ?? TIMEOUT,
+    );
     const finish = (then: () => void): void => {
       clearTimeout(timer);
       socket.close();

@@ -32,7 +32,9 @@ export function service(spec: ServiceSpec): object[] {
         ...(spec.externalTrafficPolicy ? { externalTrafficPolicy: spec.externalTrafficPolicy } : {}),
         ports: [{ name: 'main', port, targetPort, protocol, ...(nodePort ? { nodePort } : {}) }],
       },
-      ...(spec.loadBalancerIPs ? { status: { loadBalancer: { ingress: spec.loadBalancerIPs.map((ip) => ({ ip })) } } } : {}),
+      ...(spec.loadBalancerIPs
+        ? { status: { loadBalancer: { ingress: spec.loadBalancerIPs.map((ip) => ({ ip })) } } }
+        : {}),
     },
     ...(['v4', 'v6'] as const).map((family) => slice(spec, family, targetPort, protocol)),
   ];
@@ -42,7 +44,11 @@ function slice(spec: ServiceSpec, family: 'v4' | 'v6', port: number, protocol: s
   return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
-    metadata: { name: `${spec.name}-${family}`, namespace: 'shop', labels: { 'kubernetes.io/service-name': spec.name } },
+    metadata: {
+      name: `${spec.name}-${family}`,
+      namespace: 'shop',
+      labels: { 'kubernetes.io/service-name': spec.name },
+    },
     addressType: family === 'v4' ? 'IPv4' : 'IPv6',
     ports: [{ name: 'main', port, protocol }],
     endpoints: spec.pods.map((entry) => {

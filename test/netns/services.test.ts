@@ -38,7 +38,10 @@ for (const forwarding of FORWARDINGS) {
           t.deepEqual(answers.map((reply) => reply.who).sort(), all, `${who.name} to ${host} by UDP`);
           if (who !== client) continue;
           const seen = [...replies, ...answers].filter(({ who }) => forwarding === 'dsr' || who !== web2.name);
-          t.true(seen.every((reply) => reply.client === at.client), 'the client address survives');
+          t.true(
+            seen.every((reply) => reply.client === at.client),
+            'the client address survives',
+          );
         }
       }
     });
@@ -51,7 +54,10 @@ for (const forwarding of FORWARDINGS) {
     await shop.settled();
     for (const family of FAMILIES) {
       const { external, clusterIp } = FRONTENDS[family];
-      for (const [who, host] of [[client, external], [shopper.inhabitant, clusterIp]] as const) {
+      for (const [who, host] of [
+        [client, external],
+        [shopper.inhabitant, clusterIp],
+      ] as const) {
         const up = await who.uploads(host, 80, 5_000_000);
         t.is(up.received, up.sent, `${who.name} uploads to ${host}`);
         const down = await who.downloads(host, 80, 5_000_000);

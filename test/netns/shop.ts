@@ -25,7 +25,12 @@ export class Shop implements AsyncDisposable {
   readonly #annotations: Readonly<Record<string, string>>;
   agents: readonly Agent[] = [];
 
-  private constructor(world: World, nodes: [Node, Node], pods: [Pod, Pod, Pod], annotations: Readonly<Record<string, string>>) {
+  private constructor(
+    world: World,
+    nodes: [Node, Node],
+    pods: [Pod, Pod, Pod],
+    annotations: Readonly<Record<string, string>>,
+  ) {
     this.world = world;
     [this.a, this.b] = nodes;
     [this.web1, this.web2, this.shopper] = pods;
@@ -37,7 +42,11 @@ export class Shop implements AsyncDisposable {
     try {
       const nodes: [Node, Node] = [await world.node('node-a', 1), await world.node('node-b', 2)];
       const [a, b] = nodes;
-      const pods: [Pod, Pod, Pod] = [await world.pod(a, 'web-1'), await world.pod(b, 'web-2'), await world.pod(a, 'shopper')];
+      const pods: [Pod, Pod, Pod] = [
+        await world.pod(a, 'web-1'),
+        await world.pod(b, 'web-2'),
+        await world.pod(a, 'shopper'),
+      ];
       for (const pod of pods) {
         await pod.inhabitant.serve(8080);
         await pod.inhabitant.serve(8081, 'udp');

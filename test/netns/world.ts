@@ -42,7 +42,7 @@ export function removeWorld({ directory, spaces, processes }: WorldRecord): void
 }
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-export const WEIR = process.env['WEIR_BIN'] ?? join(ROOT, 'bin/weir');
+export const WEIR = join(ROOT, 'bin/weir');
 const INHABITANT = fileURLToPath(new URL('./inhabitant.js', import.meta.url));
 /** Emulated machines are slow: all patience is multiplied. */
 export const PATIENCE = Number(process.env['WEIR_TIME_FACTOR'] ?? 1);
@@ -121,10 +121,19 @@ export class World implements AsyncDisposable {
       'route add default via 10.0.0.254',
       'route add ::/0 via fd00::fe',
       ...(shape === 'bridge'
-        ? ['link add cni0 type bridge', 'link set cni0 up', `addr add 10.244.${number}.1/24 dev cni0`, `addr add fd00:244:${number}::1/64 dev cni0 nodad`]
+        ? [
+            'link add cni0 type bridge',
+            'link set cni0 up',
+            `addr add 10.244.${number}.1/24 dev cni0`,
+            `addr add fd00:244:${number}::1/64 dev cni0 nodad`,
+          ]
         : []),
     ]);
-    sysctl(space, { 'net.ipv4.conf.all.rp_filter': rpFilter, 'net.ipv4.conf.default.rp_filter': rpFilter, 'net.ipv4.conf.eth0.rp_filter': rpFilter });
+    sysctl(space, {
+      'net.ipv4.conf.all.rp_filter': rpFilter,
+      'net.ipv4.conf.default.rp_filter': rpFilter,
+      'net.ipv4.conf.eth0.rp_filter': rpFilter,
+    });
     if (this.options.dropInvalid) dropInvalid(space);
     const node = new Node(this, name, number, space);
     for (const other of this.#nodes) {
@@ -143,7 +152,11 @@ export class World implements AsyncDisposable {
   /** The router sends an address to a node, as a BGP or static route would. */
   routeAddress(address: string, node: Node): void {
     const v6 = address.includes(':');
-    batch(this.space('router'), [v6 ? `route replace ${address}/128 via fd00::${node.number}` : `route replace ${address}/32 via 10.0.0.${node.number}`]);
+    batch(this.space('router'), [
+      v6
+        ? `route replace ${address}/128 via fd00::${node.number}`
+        : `route replace ${address}/32 via 10.0.0.${node.number}`,
+    ]);
   }
 
   async pod(node: Node, name: string): Promise<Pod> {
@@ -154,8 +167,15 @@ export class World implements AsyncDisposable {
     const device = `veth${name.replace(/[^a-z0-9]/g, '')}`.slice(0, 15);
     const { shape, mtu, rpFilter } = this.options;
     batch(node.space, [`link add ${device} mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${space}`]);
-    batch(node.space, shape === 'bridge' ? [`link set ${device} master cni0 up`] : routedHost(device, node.number, v4, v6));
-    batch(space, ['link set lo up', 'link set eth0 up', ...(shape === 'bridge' ? bridgedPod(node.number, v4, v6) : routedPod(node.number, v4, v6))]);
+    batch(
+      node.space,
+      shape === 'bridge' ? [`link set ${device} master cni0 up`] : routedHost(device, node.number, v4, v6),
+    );
+    batch(space, [
+      'link set lo up',
+      'link set eth0 up',
+      ...(shape === 'bridge' ? bridgedPod(node.number, v4, v6) : routedPod(node.number, v4, v6)),
+    ]);
     sysctl(node.space, { [`net.ipv4.conf.${device}.rp_filter`]: rpFilter });
     return new Pod(await this.inhabit(name, space), node, v4, v6, device);
   }
@@ -313,7 +333,6 @@ export class Node {
   /** Waits until the kernel's tables are what the manifests say. */
   async agrees(): Promise<void> {
     const flags = ['--manifests', this.world.manifests, '--node-name', this.name];
-    if (process.env['NODIFF']) return new Promise((resolve) => setTimeout(resolve, 300));
     await until(
       () => this.status('diff', ...flags) === 0,
       10_000,
@@ -533,7 +552,18 @@ export class Agent {
     const { node } = this;
     const flags = ['--manifests', this.#world.manifests, '--node-name', node.name, '--bpf-root', node.bpfRoot];
     const ports = ['--health-bind-address', '127.0.0.1:10256', '--metrics-bind-address', '127.0.0.1:10249'];
-    const all = ['netns', 'exec', node.space, WEIR, 'agent', ...flags, ...ports, '--flow-entries', '65536,65536', ...this.flags];
+    const all = [
+      'netns',
+      'exec',
+      node.space,
+      WEIR,
+      'agent',
+      ...flags,
+      ...ports,
+      '--flow-entries',
+      '65536,65536',
+      ...this.flags,
+    ];
     const { persistent } = this.#world.options;
     /* a log file, so that an agent which outlives this process has somewhere to write */
     const path = join(this.#world.directory, `${node.name}-${this.#starts++}.log`);
@@ -548,7 +578,10 @@ export class Agent {
 function dropInvalid(space: string): void {
   const chain = 'type filter hook forward priority 0\n ct state invalid counter drop\n';
   const rules = `table inet guard {\n chain forward {\n ${chain} }\n}\n`;
-  execFileSync('ip', ['netns', 'exec', space, '/usr/sbin/nft', '-f', '-'], { input: rules, stdio: ['pipe', 'ignore', 'inherit'] });
+  execFileSync('ip', ['netns', 'exec', space, '/usr/sbin/nft', '-f', '-'], {
+    input: rules,
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
 }
 
 export function run(command: string, ...args: string[]): string {
@@ -565,12 +598,19 @@ function attempt(command: string, ...args: string[]): void {
 
 /** Several `ip` commands in one process. */
 export function batch(space: string, lines: readonly string[]): void {
-  execFileSync('ip', ['-n', space, '-batch', '-'], { input: lines.join('\n') + '\n', stdio: ['pipe', 'ignore', 'inherit'] });
+  execFileSync('ip', ['-n', space, '-batch', '-'], {
+    input: lines.join('\n') + '\n',
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
 }
 
 export function sysctl(space: string, values: Readonly<Record<string, number>>): void {
-  const lines = Object.entries(values).map(([name, value]) => `echo ${value} > /proc/sys/${name.replaceAll('.', '/')} 2>/dev/null || true`);
-  execFileSync('ip', ['netns', 'exec', space, 'sh', '-c', lines.join('\n')], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const lines = Object.entries(values).map(
+    ([name, value]) => `echo ${value} > /proc/sys/${name.replaceAll('.', '/')} 2>/dev/null || true`,
+  );
+  execFileSync('ip', ['netns', 'exec', space, 'sh', '-c', lines.join('\n')], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
 }
 
 export async function until(

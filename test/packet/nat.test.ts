@@ -1,5 +1,6 @@
 /** Clients out there, backends on other nodes: both ends of the packet are replaced on the way there and on the way back. */
 import { formatSocket, type Ip } from '../../src/core/net.js';
+import { ticksPerSecond } from '../../src/loader/clock.js';
 import { happened, passedUntouched } from './expect.js';
 import { type End, type Packet, sctp, segmentSize, tcp, TIMESTAMPS, udp } from './frames.js';
 import type { Outcome, Program } from './harness.js';
@@ -146,6 +147,23 @@ for (const { program, name, verdict, addressed } of HOOKS) {
     const outcomes = clients.map((packet) => world.run(program, packet));
     t.deepEqual(outcomes.map((outcome) => outcome.verdict === verdict).indexOf(false), 64);
     t.is(new Set(outcomes.slice(0, 64).map(sourcePort)).size, 64);
+  });
+
+  both(`a port of a connection that was reset serves another, which does not disturb the first client's next one ${name}`, (t, world, r) => {
+    world.configure({ snatFirst: 5000, snatCount: 2 });
+    world.serve({ frontends: [r.vip], endpoints: [r.remote[0]] });
+    const [client, vip, backend] = [end(r.client, CLIENT_PORT), end(r.vip, 80), end(r.remote[0], 8080)];
+    const first = sourcePort(world.run(program, tcp(client, vip, 'SYN')));
+    world.run(program, tcp(client, vip, 'RST'));
+    const second = sourcePort(world.run(program, tcp(client, vip, 'SYN')));
+    t.deepEqual([first, second].sort(), [5000, 5001]);
+    const ago = BigInt(2 * ticksPerSecond());
+    world.seen.age((flow) => ({ ...flow, seen: flow.seen - ago }));
+    t.is(sourcePort(world.run(program, tcp(end(r.otherClient, CLIENT_PORT), vip, 'SYN'))), first);
+    const data = tcp(client, vip, 'ACK').data('more');
+    const outcome = world.run(program, data);
+    const expected = addressed(data.from(end(r.node, second)).to(backend).routed(), MAC.node2);
+    happened(t, outcome, { verdict, packet: expected, counters: { 'forwarded-nat': 1 } });
   });
 
   both(`a UDP datagram without checksum stays without ${name}`, (t, world, r) => {

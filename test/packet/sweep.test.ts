@@ -22,6 +22,13 @@ interface Idle {
 }
 
 const syn = (r: Roster) => tcp(end(r.client, 40000), end(r.vip, 80), 'SYN');
+const accept = (r: Roster) => tcp(end(r.pod1, 8080), end(r.client, 40000), 'SYN', 'ACK');
+function connect(world: World, r: Roster): void {
+  world.run('weir_up_in', syn(r));
+  world.run('weir_up_out', accept(r));
+  world.run('weir_up_in', syn(r).flags('ACK'));
+  world.run('weir_up_out', accept(r).flags('ACK'));
+}
 const question = (r: Roster) => udp(end(r.client, 40000), end(r.vip, 80));
 const IDLE: readonly Idle[] = [
   { name: 'a TCP connection that was never answered', protocol: 'TCP', limit: 240, packets: (world, r) => world.run('weir_up_in', syn(r)) },
@@ -29,21 +36,43 @@ const IDLE: readonly Idle[] = [
     name: 'an established TCP connection',
     protocol: 'TCP',
     limit: 7440,
-    packets: (world, r) => {
-      world.run('weir_up_in', syn(r));
-      world.run('weir_up_in', syn(r).flags('ACK'));
-      world.run('weir_up_out', tcp(end(r.pod1, 8080), end(r.client, 40000), 'ACK'));
-    },
+    packets: connect,
   },
   {
-    name: 'a TCP connection that was reset',
+    name: 'a TCP connection that the client has ended on its side, and the pod not yet,',
     protocol: 'TCP',
     limit: 240,
     packets: (world, r) => {
-      world.run('weir_up_in', syn(r));
-      world.run('weir_up_in', syn(r).flags('ACK'));
+      connect(world, r);
+      world.run('weir_up_in', syn(r).flags('FIN', 'ACK'));
+    },
+  },
+  {
+    name: 'a TCP connection that both have ended',
+    protocol: 'TCP',
+    limit: 10,
+    packets: (world, r) => {
+      connect(world, r);
+      world.run('weir_up_in', syn(r).flags('FIN', 'ACK'));
+      world.run('weir_up_out', accept(r).flags('FIN', 'ACK'));
+    },
+  },
+  {
+    name: 'a TCP connection that the client has reset',
+    protocol: 'TCP',
+    limit: 10,
+    packets: (world, r) => {
+      connect(world, r);
       world.run('weir_up_in', syn(r).flags('RST'));
-      world.run('weir_up_out', tcp(end(r.pod1, 8080), end(r.client, 40000), 'RST'));
+    },
+  },
+  {
+    name: 'a TCP connection that the pod has reset',
+    protocol: 'TCP',
+    limit: 10,
+    packets: (world, r) => {
+      connect(world, r);
+      world.run('weir_up_out', accept(r).flags('RST'));
     },
   },
   { name: 'a single UDP datagram', protocol: 'UDP', limit: 60, packets: (world, r) => world.run('weir_up_in', question(r)) },

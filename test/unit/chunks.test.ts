@@ -57,6 +57,17 @@ test('a range of a former process is reserved once, and not where it is in use o
   t.is(chunks.allocate(4, 0), 9);
 });
 
+test('when everything is given back, what somebody still names is taken again, and the rest is free after the quarantine', (t) => {
+  const chunks = allocator();
+  const [named, forgotten] = [chunks.allocate(3, 0) ?? -1, chunks.allocate(4, 0) ?? -1];
+  chunks.releaseAll(100);
+  t.false(chunks.reserve(named, 2), 'another range');
+  t.true(chunks.reserve(named, 3));
+  t.false(chunks.reserve(named, 3), 'twice');
+  t.is(chunks.allocate(PER_SEGMENT - 1 - 3, 99 + QUARANTINE), undefined);
+  t.is(chunks.allocate(PER_SEGMENT - 1 - 3, 100 + QUARANTINE), forgotten);
+});
+
 test('giving back what is not in use as one range is refused', (t) => {
   const chunks = allocator();
   const chunk = chunks.allocate(3, 0) ?? -1;

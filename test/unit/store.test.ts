@@ -204,7 +204,9 @@ test('following changes one by one ends where reading everything at once does', 
       const fresh = new Store();
       fresh.apply(set(...objects.values()));
       const { desired } = fresh.take(SETTINGS);
-      t.deepEqual(Object.fromEntries(followed), Object.fromEntries(desired.map((entry) => [entry.key, entry])));
+      const served = (list: Iterable<DesiredService>): object =>
+        Object.fromEntries(Array.from(list, ({ key, ports, problems }) => [key, { ports, problems: problems.length }]));
+      t.deepEqual(served(followed.values()), served(desired));
     }),
     { numRuns: 200 },
   );
