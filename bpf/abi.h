@@ -190,19 +190,22 @@ struct flow6_key {
 	__u8 pad[3];
 };
 
-/* What becomes of the packets that match the key; see enum flow_kind for which end address and nat replace. */
+/*
+ * What becomes of the packets that match the key; see enum flow_kind for which end address and nat replace. What every packet
+ * needs stands first, in the key's cache line or the next.
+ */
 struct flow {
 	__u64 seen; /* kernel ticks (see config), renewed at most once a second */
-	__u32 backend; /* id in weir_backends when recorded */
-	__u32 service; /* id in weir_names */
-	struct ip address; /* forward: the backend; replies: the frontend */
-	struct ip nat; /* forward: this node's address; snat reply: the client */
-	__be16 port; /* belongs to address */
-	__be16 nat_port; /* belongs to nat; with FLOW_PORT the client's replaced or restored port */
 	__u8 kind; /* enum flow_kind */
 	__u8 state; /* enum flow_state */
 	__u8 forwarding; /* enum forwarding */
 	__u8 flags; /* enum flow_flag */
+	__u32 backend; /* id in weir_backends when recorded */
+	struct ip address; /* forward: the backend; replies: the frontend */
+	__be16 port; /* belongs to address */
+	__be16 nat_port; /* belongs to nat; with FLOW_PORT the client's replaced or restored port */
+	__u32 service; /* id in weir_names */
+	struct ip nat; /* forward: this node's address; snat reply: the client */
 };
 
 /* How to reach a backend's next hop; kept by the programs themselves, each word written at once. */

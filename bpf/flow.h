@@ -40,15 +40,22 @@ static __always_inline must_use long flow_record(__u8 family, const struct flow6
 	return bpf_map_update_elem(&weir_flows6, tuple, flow, BPF_ANY);
 }
 
-static __always_inline void flow_forget(__u8 family, const struct flow6_key *tuple)
+/* Forgets a flow that has this translated port: the client may have used its own again since, for a flow with another. */
+static __always_inline void flow_forget(__u8 family, const struct flow6_key *tuple, __be16 nat_port)
 {
+	struct flow *flow;
+
 	if (family == FAMILY_V4) {
 		struct flow4_key key;
 
 		flow4_key_of(&key, tuple);
-		bpf_map_delete_elem(&weir_flows4, &key);
+		flow = bpf_map_lookup_elem(&weir_flows4, &key);
+		if (flow && flow->nat_port == nat_port)
+			bpf_map_delete_elem(&weir_flows4, &key);
 	} else {
-		bpf_map_delete_elem(&weir_flows6, tuple);
+		flow = bpf_map_lookup_elem(&weir_flows6, tuple);
+		if (flow && flow->nat_port == nat_port)
+			bpf_map_delete_elem(&weir_flows6, tuple);
 	}
 }
 

@@ -67,7 +67,6 @@ static __always_inline must_use enum step unreadable(struct packet *p, enum pars
 /* The flow's packet as XDP may send it; STEP_PASS leaves it to TC, which finds the flow recorded. */
 static __always_inline must_use enum step xdp_forward(struct xdp_md *ctx, struct packet *p, struct flow *flow, long *action)
 {
-	struct flow6_key to;
 	__u64 where;
 
 	if (flow->flags & FLOW_LOCAL || p->hop_limit <= 1)
@@ -79,11 +78,8 @@ static __always_inline must_use enum step xdp_forward(struct xdp_md *ctx, struct
 		return xdp_send_tunnelled(ctx, p, flow, where, action);
 	if (!(flow->flags & FLOW_SNAT) || p->fragment != FRAGMENT_NONE)
 		return STEP_PASS;
-	to.source = flow->nat;
-	to.source_port = flow->nat_port;
-	to.destination = flow->address;
-	to.destination_port = flow->port;
-	return xdp_send_translated(ctx, p, &to, where, REASON_FORWARDED_NAT, action);
+	return xdp_send_translated(ctx, p, (struct end){ &flow->nat, flow->nat_port }, (struct end){ &flow->address, flow->port },
+				   where, REASON_FORWARDED_NAT, action);
 }
 
 /* A SYN under a flood, to where the hash alone decides: not worth looking for in the flow table. */
@@ -113,7 +109,6 @@ static __always_inline must_use enum step xdp_to_frontend(struct xdp_md *ctx, st
 /* A reply to a translated source: back to the client from here. */
 static __noinline enum step xdp_from_snat(struct xdp_md *ctx, struct packet *p, long *action)
 {
-	struct flow6_key to;
 	struct flow *back;
 	__u64 where;
 
@@ -125,13 +120,10 @@ static __noinline enum step xdp_from_snat(struct xdp_md *ctx, struct packet *p, 
 	where = hop_ask(ctx, p, &back->address, &back->nat);
 	if (!where)
 		return STEP_PASS;
-	to.source = back->address;
-	to.source_port = back->port;
-	to.destination = back->nat;
-	to.destination_port = back->nat_port;
 	if (flow_touch(p, back))
 		keep_forward(p, back);
-	return xdp_send_translated(ctx, p, &to, where, REASON_REPLY, action);
+	return xdp_send_translated(ctx, p, (struct end){ &back->address, back->port }, (struct end){ &back->nat, back->nat_port },
+				   where, REASON_REPLY, action);
 }
 
 SEC("xdp")

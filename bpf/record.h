@@ -55,29 +55,33 @@ static __noinline bool snat_address(void *ctx, struct packet *p, struct flow *fl
 	return true;
 }
 
+static __always_inline void snat_key(struct flow6_key *key, const struct flow *flow, __be16 port)
+{
+	key->source = flow->address;
+	key->source_port = flow->port;
+	key->destination = flow->nat;
+	key->destination_port = port;
+}
+
 /*
  * Frees a port whose flow has ended a second ago. Ended flows stay for a while, for late segments; where ports are short, a new
  * flow is worth more. Of two cores that want the same port one finds it deleted already.
  */
-static __always_inline bool snat_reclaim(const struct packet *p, const struct flow6_key *key)
+static __always_inline bool snat_reclaim(const struct packet *p, const struct flow *flow, struct flow6_key *key)
 {
 	struct flow *ended = bpf_map_lookup_elem(&weir_snat, key);
-	struct flow6_key forward = { .protocol = key->protocol };
-	struct flow *flow;
+	__be16 port = key->destination_port;
 
 	if (!ended || ended->state != FLOW_CLOSED || p->now - ended->seen < SECOND)
 		return false;
-	forward.source = ended->nat;
-	forward.source_port = ended->nat_port;
-	forward.destination = ended->address;
-	forward.destination_port = ended->port;
-	if (bpf_map_delete_elem(&weir_snat, key))
-		return false;
-	flow = flow_find(p->family, &forward);
-	/* the client may have used its own port again since, for a flow that has another of ours */
-	if (flow && flow->nat_port == key->destination_port && ip_equal(&flow->nat, &key->destination))
-		flow_forget(p->family, &forward);
-	return true;
+	/* the forward entry's key, for a moment in the same place: the stack has no room for both */
+	key->source = ended->nat;
+	key->source_port = ended->nat_port;
+	key->destination = ended->address;
+	key->destination_port = ended->port;
+	flow_forget(p->family, key, port);
+	snat_key(key, flow, port);
+	return bpf_map_delete_elem(&weir_snat, key) == 0;
 }
 
 /* Takes a free port of this node for the flow and records how its replies are translated back. */
@@ -106,15 +110,12 @@ __noinline enum step record_snat(struct packet *p, struct flow *flow)
 		return drop(p, REASON_INTERNAL);
 	/* RFC 6056 section 3.3.1: from a random port on, one after the other */
 	offset = scale(bpf_get_prandom_u32(), config->snat_count);
-	key.source = flow->address;
-	key.source_port = flow->port;
-	key.destination = flow->nat;
 	for (int i = 0; i < SNAT_TRIES; i++) {
 		if (offset >= config->snat_count)
 			offset = 0;
-		key.destination_port = bpf_htons(config->snat_first + offset++);
+		snat_key(&key, flow, bpf_htons(config->snat_first + offset++));
 		if (bpf_map_update_elem(&weir_snat, &key, &back, BPF_NOEXIST) == 0 ||
-		    (snat_reclaim(p, &key) && bpf_map_update_elem(&weir_snat, &key, &back, BPF_NOEXIST) == 0)) {
+		    (snat_reclaim(p, flow, &key) && bpf_map_update_elem(&weir_snat, &key, &back, BPF_NOEXIST) == 0)) {
 			flow->nat_port = key.destination_port;
 			return STEP_NEXT;
 		}

@@ -36,8 +36,15 @@ static __always_inline must_use enum step xdp_send(struct packet *p, const struc
 
 static __always_inline void write_ethernet(struct ethhdr *eth, __u64 where, const struct uplink *uplink, __u8 family)
 {
-	__builtin_memcpy(eth->h_dest, &where, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, uplink->mac, ETH_ALEN);
+	__u16 *to = (__u16 *)eth;
+	const __u16 *mac = (const __u16 *)uplink->mac;
+
+	to[0] = where;
+	to[1] = where >> 16;
+	to[2] = where >> 32;
+	to[3] = mac[0];
+	to[4] = mac[1];
+	to[5] = mac[2];
 	eth->h_proto = bpf_htons(family == FAMILY_V4 ? ETH_P_IP : ETH_P_IPV6);
 }
 
@@ -95,65 +102,78 @@ static __always_inline must_use enum step xdp_send_tunnelled(struct xdp_md *ctx,
 	return xdp_send(p, uplink, action);
 }
 
-/* Sum of the 16-bit words of an address and a port, unfolded. */
-static __always_inline __u64 end_sum(__u8 family, const struct ip *address, __be16 port)
+/*
+ * What replacing one address by another does to a checksum over it (RFC 1624, equation 3), unfolded: sums of 32-bit words are as
+ * good as sums of 16-bit words until they are folded.
+ */
+static __always_inline __u64 address_difference(__u8 family, const struct ip *from, const struct ip *to)
 {
-	const __u32 *w = (const __u32 *)address;
-	__u64 sum = (__u64)w[3] + port;
+	const __u32 *old = (const __u32 *)from, *new = (const __u32 *)to;
+	__u64 sum = (__u64)(__u32)~old[3] + new[3];
 
-	return family == FAMILY_V4 ? sum : sum + w[0] + w[1] + w[2];
+	if (family == FAMILY_V6)
+		sum += (__u64)(__u32)~old[0] + new[0] + (__u32)~old[1] + new[1] + (__u32)~old[2] + new[2];
+	return sum;
 }
 
-/* RFC 1624: ~(~old + ~removed + added), over folded sums. */
-static __always_inline __u16 checksum_update(__u16 old, __u64 removed, __u64 added)
+/* One end of a packet as it is to be. */
+struct end {
+	const struct ip *address;
+	__be16 port;
+};
+
+static __always_inline __u64 port_difference(const struct flow6_key *from, struct end source, struct end destination)
 {
-	return ~fold((__u64)(__u16)~old + (__u16)~fold(removed) + fold(added));
+	__u32 old = (__u32)from->source_port << 16 | from->destination_port;
+	__u32 new = (__u32)source.port << 16 | destination.port;
+
+	return (__u64)(__u32)~old + new;
 }
 
-static __always_inline void translate_v4(struct iphdr *ip, const struct flow6_key *from, const struct flow6_key *to)
+static __always_inline __u16 checksum_update(__u16 old, __u64 difference)
 {
-	__u64 removed = end_sum(FAMILY_V4, &from->source, 0) + end_sum(FAMILY_V4, &from->destination, 0) + bpf_htons(0x0100);
-	__u64 added = end_sum(FAMILY_V4, &to->source, 0) + end_sum(FAMILY_V4, &to->destination, 0);
+	return ~fold((__u16)~old + difference);
+}
 
-	ip->saddr = ip_v4(&to->source);
-	ip->daddr = ip_v4(&to->destination);
+static __always_inline void translate_v4(struct iphdr *ip, struct end source, struct end destination, __u64 addresses)
+{
+	ip->saddr = ip_v4(source.address);
+	ip->daddr = ip_v4(destination.address);
 	ip->ttl--; /* the 1 is in the upper byte of its word */
-	ip->check = checksum_update(ip->check, removed, added);
+	ip->check = checksum_update(ip->check, addresses + (__u16)~bpf_htons(0x0100));
 }
 
-static __always_inline void translate_v6(struct ipv6hdr *ip, const struct flow6_key *to)
+static __always_inline void translate_v6(struct ipv6hdr *ip, struct end source, struct end destination)
 {
-	__builtin_memcpy(&ip->saddr, &to->source, sizeof(struct ip));
-	__builtin_memcpy(&ip->daddr, &to->destination, sizeof(struct ip));
+	__builtin_memcpy(&ip->saddr, source.address, sizeof(struct ip));
+	__builtin_memcpy(&ip->daddr, destination.address, sizeof(struct ip));
 	ip->hop_limit--;
 }
 
 /* Ports and checksum; false, with nothing written, where the header is not all there. */
-static __always_inline must_use bool translate_transport(struct packet *p, void *l4, void *end, const struct flow6_key *to)
+static __always_inline must_use bool translate_transport(struct packet *p, void *l4, void *end, struct end source,
+							 struct end destination, __u64 addresses)
 {
-	__u64 removed = end_sum(p->family, &p->tuple.source, p->tuple.source_port) +
-			end_sum(p->family, &p->tuple.destination, p->tuple.destination_port);
-	__u64 added =
-		end_sum(p->family, &to->source, to->source_port) + end_sum(p->family, &to->destination, to->destination_port);
+	__u64 difference = addresses + port_difference(&p->tuple, source, destination);
 
 	if (is_tcp(p)) {
 		struct tcphdr *tcp = l4;
 
 		if ((void *)(tcp + 1) > end)
 			return false;
-		tcp->source = to->source_port;
-		tcp->dest = to->destination_port;
-		tcp->check = checksum_update(tcp->check, removed, added);
+		tcp->source = source.port;
+		tcp->dest = destination.port;
+		tcp->check = checksum_update(tcp->check, difference);
 		return true;
 	}
 	struct udphdr *udp = l4;
 
 	if ((void *)(udp + 1) > end)
 		return false;
-	udp->source = to->source_port;
-	udp->dest = to->destination_port;
+	udp->source = source.port;
+	udp->dest = destination.port;
 	if (udp->check) {
-		udp->check = checksum_update(udp->check, removed, added);
+		udp->check = checksum_update(udp->check, difference);
 		if (!udp->check)
 			udp->check = 0xffff;
 	}
@@ -161,10 +181,13 @@ static __always_inline must_use bool translate_transport(struct packet *p, void 
 }
 
 /* Replaces both ends of the packet and sends it to the next hop. TCP and UDP only. */
-static __always_inline must_use enum step xdp_send_translated(struct xdp_md *ctx, struct packet *p, const struct flow6_key *to,
-							      __u64 where, enum reason reason, long *action)
+static __always_inline must_use enum step xdp_send_translated(struct xdp_md *ctx, struct packet *p, struct end source,
+							      struct end destination, __u64 where, enum reason reason,
+							      long *action)
 {
 	struct uplink *uplink = hop_uplink(where);
+	__u64 addresses = address_difference(p->family, &p->tuple.source, source.address) +
+			  address_difference(p->family, &p->tuple.destination, destination.address);
 	void *data = xdp_data(ctx), *end = xdp_end(ctx);
 	void *l4 = at_offset(data, p->l4, HEADERS_MAX);
 
@@ -172,13 +195,15 @@ static __always_inline must_use enum step xdp_send_translated(struct xdp_md *ctx
 	if (!uplink || !xdp_can_send(p, uplink) || p->length > uplink->mtu)
 		return STEP_PASS;
 	if (p->family == FAMILY_V4) {
-		if (data + sizeof(struct ethhdr) + sizeof(struct iphdr) > end || !translate_transport(p, l4, end, to))
+		if (data + sizeof(struct ethhdr) + sizeof(struct iphdr) > end ||
+		    !translate_transport(p, l4, end, source, destination, addresses))
 			return STEP_PASS;
-		translate_v4(data + sizeof(struct ethhdr), &p->tuple, to);
+		translate_v4(data + sizeof(struct ethhdr), source, destination, addresses);
 	} else {
-		if (data + sizeof(struct ethhdr) + sizeof(struct ipv6hdr) > end || !translate_transport(p, l4, end, to))
+		if (data + sizeof(struct ethhdr) + sizeof(struct ipv6hdr) > end ||
+		    !translate_transport(p, l4, end, source, destination, addresses))
 			return STEP_PASS;
-		translate_v6(data + sizeof(struct ethhdr), to);
+		translate_v6(data + sizeof(struct ethhdr), source, destination);
 	}
 	write_ethernet(data, where, uplink, p->family);
 	p->reason = reason;

@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0xb05bd48c;
+export const LAYOUT_HASH = 0x3fa2a273;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;
@@ -218,45 +218,45 @@ export const flow6KeyCodec: Codec<Flow6Key> = {
 /** struct flow, 56 bytes */
 export interface Flow {
   readonly seen: bigint;
-  readonly backend: number;
-  readonly service: number;
-  readonly address: Ip;
-  readonly nat: Ip;
-  readonly port: number;
-  readonly natPort: number;
   readonly kind: number;
   readonly state: number;
   readonly forwarding: number;
   readonly flags: number;
+  readonly backend: number;
+  readonly address: Ip;
+  readonly port: number;
+  readonly natPort: number;
+  readonly service: number;
+  readonly nat: Ip;
 }
 
 export function encodeFlow(value: Flow, buffer: Buffer, offset = 0): void {
   buffer.writeBigUInt64LE(value.seen, offset);
-  buffer.writeUInt32LE(value.backend, offset + 8);
-  buffer.writeUInt32LE(value.service, offset + 12);
+  buffer.writeUInt8(value.kind, offset + 8);
+  buffer.writeUInt8(value.state, offset + 9);
+  buffer.writeUInt8(value.forwarding, offset + 10);
+  buffer.writeUInt8(value.flags, offset + 11);
+  buffer.writeUInt32LE(value.backend, offset + 12);
   writeIp(buffer, offset + 16, value.address);
-  writeIp(buffer, offset + 32, value.nat);
-  buffer.writeUInt16BE(value.port, offset + 48);
-  buffer.writeUInt16BE(value.natPort, offset + 50);
-  buffer.writeUInt8(value.kind, offset + 52);
-  buffer.writeUInt8(value.state, offset + 53);
-  buffer.writeUInt8(value.forwarding, offset + 54);
-  buffer.writeUInt8(value.flags, offset + 55);
+  buffer.writeUInt16BE(value.port, offset + 32);
+  buffer.writeUInt16BE(value.natPort, offset + 34);
+  buffer.writeUInt32LE(value.service, offset + 36);
+  writeIp(buffer, offset + 40, value.nat);
 }
 
 export function decodeFlow(buffer: Buffer, offset = 0): Flow {
   return {
     seen: buffer.readBigUInt64LE(offset),
-    backend: buffer.readUInt32LE(offset + 8),
-    service: buffer.readUInt32LE(offset + 12),
+    kind: buffer.readUInt8(offset + 8),
+    state: buffer.readUInt8(offset + 9),
+    forwarding: buffer.readUInt8(offset + 10),
+    flags: buffer.readUInt8(offset + 11),
+    backend: buffer.readUInt32LE(offset + 12),
     address: readIp(buffer, offset + 16),
-    nat: readIp(buffer, offset + 32),
-    port: buffer.readUInt16BE(offset + 48),
-    natPort: buffer.readUInt16BE(offset + 50),
-    kind: buffer.readUInt8(offset + 52),
-    state: buffer.readUInt8(offset + 53),
-    forwarding: buffer.readUInt8(offset + 54),
-    flags: buffer.readUInt8(offset + 55),
+    port: buffer.readUInt16BE(offset + 32),
+    natPort: buffer.readUInt16BE(offset + 34),
+    service: buffer.readUInt32LE(offset + 36),
+    nat: readIp(buffer, offset + 40),
   };
 }
 

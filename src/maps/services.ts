@@ -188,7 +188,8 @@ export class ServiceTables {
     }
     for (const [key, row] of before) {
       if (rows.has(key)) continue;
-      const isLocal = row.table === 'weir_local' && kept.has(decodeLocalBackend(Buffer.from(row.value, 'latin1')).backend);
+      const isLocal =
+        row.table === 'weir_local' && kept.has(decodeLocalBackend(Buffer.from(row.value, 'latin1')).backend);
       if (isLocal || (row.table === 'weir_names' && named.has(idOf(row)))) rows.set(key, row);
     }
   }
@@ -199,6 +200,7 @@ export class ServiceTables {
     if (row.table === 'weir_backends') {
       const backend = decodeBackend(value);
       this.#backends.release(backendName(backend.service, backend), now);
+      this.#draining.delete(rowKey(row));
     }
   }
 

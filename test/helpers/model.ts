@@ -48,7 +48,11 @@ export function endpoint(address: string, fields: Partial<Endpoint> = {}): Endpo
 }
 
 /** A slice of shop/<of> whose endpoints listen on 8080. */
-export function slice(of: string, endpoints: readonly (Endpoint | string)[], fields: Partial<EndpointSlice> = {}): EndpointSlice {
+export function slice(
+  of: string,
+  endpoints: readonly (Endpoint | string)[],
+  fields: Partial<EndpointSlice> = {},
+): EndpointSlice {
   return {
     kind: 'EndpointSlice',
     namespace: 'shop',

@@ -14,16 +14,21 @@ function chosen(outcome: Outcome): string | undefined {
 }
 
 function choices(world: World, program: Program, r: Roster, count: number, first = 40000): (string | undefined)[] {
-  return Array.from({ length: count }, (_, i) => chosen(world.run(program, tcp(end(r.client, first + i), end(r.vip, 80), 'SYN'))));
+  return Array.from({ length: count }, (_, i) =>
+    chosen(world.run(program, tcp(end(r.client, first + i), end(r.vip, 80), 'SYN'))),
+  );
 }
 
 for (const forwarding of ['nat', 'dsr'] as const) {
   for (const program of ['weir_xdp', 'weir_up_in'] as const) {
-    both(`rr takes the backends in turn, in the order of their addresses (${forwarding}, ${program})`, (t, world, r) => {
-      const endpoints = [r.remote[2], r.remote[0], r.remote[1]];
-      world.serve({ frontends: [r.vip], endpoints, scheduler: 'rr', forwarding });
-      t.deepEqual(choices(world, program, r, 7), [...r.remote, ...r.remote, r.remote[0]]);
-    });
+    both(
+      `rr takes the backends in turn, in the order of their addresses (${forwarding}, ${program})`,
+      (t, world, r) => {
+        const endpoints = [r.remote[2], r.remote[0], r.remote[1]];
+        world.serve({ frontends: [r.vip], endpoints, scheduler: 'rr', forwarding });
+        t.deepEqual(choices(world, program, r, 7), [...r.remote, ...r.remote, r.remote[0]]);
+      },
+    );
   }
 }
 
@@ -64,8 +69,14 @@ for (const scheduler of ['maglev', 'random'] as const) {
     world.serve({ frontends: [r.vip], endpoints: THREE(r), scheduler });
     const taken = choices(world, 'weir_up_in', r, 150);
     const parts = r.remote.map((backend) => taken.filter((choice) => choice === backend).length);
-    t.is(parts.reduce((sum, part) => sum + part, 0), 150);
-    t.true(parts.every((part) => part >= 15), `${parts.join(' ')} of 150`);
+    t.is(
+      parts.reduce((sum, part) => sum + part, 0),
+      150,
+    );
+    t.true(
+      parts.every((part) => part >= 15),
+      `${parts.join(' ')} of 150`,
+    );
   });
 }
 

@@ -1,7 +1,18 @@
 /** Direct server return, at the backend's node: what comes out of the tunnel, and the way of the reply. */
 import { formatSocket } from '../../src/core/net.js';
 import { happened, passedUntouched } from './expect.js';
-import { ETHERNET, NO_OPERATION, other, type Packet, SACK_PERMITTED, segmentSize, tcp, TIMESTAMPS, tunnelled, udp } from './frames.js';
+import {
+  ETHERNET,
+  NO_OPERATION,
+  other,
+  type Packet,
+  SACK_PERMITTED,
+  segmentSize,
+  tcp,
+  TIMESTAMPS,
+  tunnelled,
+  udp,
+} from './frames.js';
 import { end, type Roster } from './roster.js';
 import { packetTests } from './suite.js';
 
@@ -32,7 +43,8 @@ both('a box named by --dsr-sources is accepted like a node', (t, world, r) => {
 both('UDP comes out of the tunnel, with or without a checksum', (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [r.pod1], protocol: 'UDP', ...DSR });
   const datagram = udp(end(r.client, 40000), end(r.vip, 80));
-  for (const packet of [datagram, datagram.withoutChecksum()]) {
+  const portless = datagram.from(end(r.client, 0)); // RFC 768: the source port is optional
+  for (const packet of [datagram, datagram.withoutChecksum(), portless]) {
     const outcome = world.run('weir_up_in', tunnelled(r.node2, r.pod1, packet));
     happened(t, outcome, { verdict: SENT, packet: opened(r, packet), counters: { decapsulated: 1 } });
   }
@@ -47,8 +59,13 @@ both("what comes out keeps the device's own sum right", (t, world, r) => {
 both('the tunnel header may have options', (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [r.pod1], ...DSR });
   const plain = tunnelled(r.node2, r.pod1, request(r));
-  const outer = r.family === 'IPv4' ? plain.ipOptions(Uint8Array.of(1, 1, 1, 1)) : plain.extensions({ type: 60, size: 8 });
-  happened(t, world.run('weir_up_in', outer), { verdict: SENT, packet: opened(r, request(r)), counters: { decapsulated: 1 } });
+  const outer =
+    r.family === 'IPv4' ? plain.ipOptions(Uint8Array.of(1, 1, 1, 1)) : plain.extensions({ type: 60, size: 8 });
+  happened(t, world.run('weir_up_in', outer), {
+    verdict: SENT,
+    packet: opened(r, request(r)),
+    counters: { decapsulated: 1 },
+  });
 });
 
 both('a tunnel from a stranger is dropped', (t, world, r) => {
@@ -73,7 +90,10 @@ const REFUSED: readonly { readonly name: string; readonly packet: (r: Roster) =>
   { name: 'for an address that nobody serves', packet: (r) => tcp(end(r.client, 40000), end(r.otherVip, 80), 'SYN') },
   { name: 'for a port that nobody serves', packet: (r) => tcp(end(r.client, 40000), end(r.vip, 81), 'SYN') },
   { name: 'for the pod itself', packet: (r) => tcp(end(r.client, 40000), end(r.pod1, 8080), 'SYN') },
-  { name: 'for a service that this pod does not back', packet: (r) => tcp(end(r.client, 40000), end(r.clusterIp, 80), 'SYN') },
+  {
+    name: 'for a service that this pod does not back',
+    packet: (r) => tcp(end(r.client, 40000), end(r.clusterIp, 80), 'SYN'),
+  },
   { name: 'for a service that is translated', packet: (r) => tcp(end(r.client, 40000), end(r.vip, 88), 'SYN') },
   { name: 'that is a later fragment', packet: (r) => other(r.client, r.vip, 6, 'middle of it').fragment(100, false) },
   { name: 'of another protocol', packet: (r) => other(r.client, r.vip, 47) },
@@ -103,7 +123,7 @@ both('a tunnelled packet that is cut or none at all is dropped', (t, world, r) =
   }
 });
 
-both("a node port is opened under the address of the node that the client reached", (t, world, r) => {
+both('a node port is opened under the address of the node that the client reached', (t, world, r) => {
   world.serve({ frontends: [], kind: 'NodePort', nodePort: 30080, endpoints: [r.pod1], ...DSR });
   const packet = tcp(end(r.client, 40000), end(r.node2, 30080), 'SYN');
   const outcome = world.run('weir_up_in', tunnelled(r.node2, r.pod1, packet));
@@ -161,7 +181,19 @@ const OFFERS: readonly Offer[] = [
   { name: 'alone', options: (size) => [segmentSize(size)] },
   { name: 'behind others', options: (size) => [SACK_PERMITTED, TIMESTAMPS, segmentSize(size)] },
   { name: 'at an odd place', options: (size) => [NO_OPERATION, segmentSize(size), SACK_PERMITTED, NO_OPERATION] },
-  { name: 'at the very end', options: (size) => [TIMESTAMPS, TIMESTAMPS, TIMESTAMPS, SACK_PERMITTED, SACK_PERMITTED, NO_OPERATION, NO_OPERATION, segmentSize(size)] },
+  {
+    name: 'at the very end',
+    options: (size) => [
+      TIMESTAMPS,
+      TIMESTAMPS,
+      TIMESTAMPS,
+      SACK_PERMITTED,
+      SACK_PERMITTED,
+      NO_OPERATION,
+      NO_OPERATION,
+      segmentSize(size),
+    ],
+  },
 ];
 
 for (const { name, options } of OFFERS) {
@@ -170,7 +202,12 @@ for (const { name, options } of OFFERS) {
     world.run('weir_up_in', tunnelled(r.node2, r.pod1, request(r)));
     const fits = 1500 - 2 * r.headerSize - 20; // 1440 and 1400
     const accept = tcp(end(r.pod1, 8080), end(r.client, 40000), 'SYN', 'ACK');
-    for (const [offered, sent] of [[1460, fits], [fits + 1, fits], [fits, fits], [536, 536]] as const) {
+    for (const [offered, sent] of [
+      [1460, fits],
+      [fits + 1, fits],
+      [fits, fits],
+      [536, 536],
+    ] as const) {
       const reply = accept.options(...options(offered));
       const expected = accept.from(end(r.vip, 80)).options(...options(sent));
       const outcome = world.run('weir_up_out', reply);
@@ -184,7 +221,13 @@ both('options that make no sense are left as they are', (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [r.pod1], ...DSR });
   world.run('weir_up_in', tunnelled(r.node2, r.pod1, request(r)));
   const accept = tcp(end(r.pod1, 8080), end(r.client, 40000), 'SYN', 'ACK');
-  const odd = [[], [Uint8Array.of(0, 0, 0, 0)], [Uint8Array.of(5, 0, 2, 4)], [Uint8Array.of(1, 1, 1, 2)], [Uint8Array.of(8, 40, 0, 0)]];
+  const odd = [
+    [],
+    [Uint8Array.of(0, 0, 0, 0)],
+    [Uint8Array.of(5, 0, 2, 4)],
+    [Uint8Array.of(1, 1, 1, 2)],
+    [Uint8Array.of(8, 40, 0, 0)],
+  ];
   for (const options of odd) {
     const outcome = world.run('weir_up_out', accept.options(...options));
     const packet = accept.from(end(r.vip, 80)).options(...options);

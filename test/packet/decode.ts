@@ -49,7 +49,17 @@ function networkV4(bytes: Buffer, extent: 'whole' | 'quoted'): Fields {
     checksum: sumsUp(bytes.subarray(0, size)) ? 'right' : 'wrong',
   };
   const whole = (fragment & 0x3fff) === 0;
-  return { ip, ...above(bytes, size, length, { source, destination, protocol }, whole ? extent : 'quoted', (fragment & 0x1fff) !== 0) };
+  return {
+    ip,
+    ...above(
+      bytes,
+      size,
+      length,
+      { source, destination, protocol },
+      whole ? extent : 'quoted',
+      (fragment & 0x1fff) !== 0,
+    ),
+  };
 }
 
 function networkV6(bytes: Buffer, extent: 'whole' | 'quoted'): Fields {
@@ -69,17 +79,26 @@ function networkV6(bytes: Buffer, extent: 'whole' | 'quoted'): Fields {
     extensions: bytes.toString('hex', 40, at),
   };
   const whole = fragment === undefined || (fragment & 0xfff9) === 0;
-  return { ip, ...above(bytes, at, length, { source, destination, protocol }, whole ? extent : 'quoted', (fragment ?? 0) >= 8) };
+  return {
+    ip,
+    ...above(bytes, at, length, { source, destination, protocol }, whole ? extent : 'quoted', (fragment ?? 0) >= 8),
+  };
 }
 
-const EXTENSIONS: readonly number[] = [IP_PROTOCOL.hopByHop, IP_PROTOCOL.routing, IP_PROTOCOL.fragment, IP_PROTOCOL.auth, IP_PROTOCOL.destination];
+const EXTENSIONS: readonly number[] = [
+  IP_PROTOCOL.hopByHop,
+  IP_PROTOCOL.routing,
+  IP_PROTOCOL.fragment,
+  IP_PROTOCOL.auth,
+  IP_PROTOCOL.destination,
+];
 
 function extensions(bytes: Buffer): { protocol: number; at: number; fragment: number | undefined } {
   let protocol = bytes.readUInt8(6);
   let at = 40;
   let fragment: number | undefined;
   while (EXTENSIONS.includes(protocol) && at + 8 <= bytes.length) {
-    const size = (bytes[at + 1] ?? 0);
+    const size = bytes[at + 1] ?? 0;
     if (protocol === IP_PROTOCOL.fragment) fragment = bytes.readUInt16BE(at + 2);
     const next = bytes.readUInt8(at);
     at += protocol === IP_PROTOCOL.fragment ? 8 : protocol === IP_PROTOCOL.auth ? (size + 2) * 4 : (size + 1) * 8;
@@ -94,7 +113,14 @@ interface Ends {
   readonly protocol: number;
 }
 
-function above(bytes: Buffer, at: number, length: number, ends: Ends, extent: 'whole' | 'quoted', later: boolean): Fields {
+function above(
+  bytes: Buffer,
+  at: number,
+  length: number,
+  ends: Ends,
+  extent: 'whole' | 'quoted',
+  later: boolean,
+): Fields {
   const payload = bytes.subarray(at, length);
   const behind = bytes.length > length ? { behind: bytes.toString('hex', length) } : {};
   if (later || (extent === 'whole' && bytes.length < length)) return { data: payload.toString('hex'), ...behind };
@@ -114,7 +140,9 @@ function transport(bytes: Buffer, ends: Ends, extent: 'whole' | 'quoted'): Field
     case PROTOCOL_NUMBER.SCTP:
       return bytes.length < 12 ? ports('sctp', bytes) : sctpFields(bytes, extent);
     case IP_PROTOCOL.icmp:
-      return bytes.length < 8 ? ports('icmp', bytes) : icmpFields(bytes, sumsUp(bytes) ? 'right' : 'wrong', [3, 11, 12]);
+      return bytes.length < 8
+        ? ports('icmp', bytes)
+        : icmpFields(bytes, sumsUp(bytes) ? 'right' : 'wrong', [3, 11, 12]);
     case IP_PROTOCOL.icmp6:
       return bytes.length < 8 ? ports('icmp', bytes) : icmpFields(bytes, sum(), [1, 2, 3, 4]);
     case IP_PROTOCOL.ipip:
@@ -149,7 +177,12 @@ function tcpFields(bytes: Buffer, checksum: Checksum): Fields {
 }
 
 function udpFields(bytes: Buffer, checksum: Checksum): Fields {
-  const udp = { source: bytes.readUInt16BE(0), destination: bytes.readUInt16BE(2), length: bytes.readUInt16BE(4), checksum };
+  const udp = {
+    source: bytes.readUInt16BE(0),
+    destination: bytes.readUInt16BE(2),
+    length: bytes.readUInt16BE(4),
+    checksum,
+  };
   return { udp, data: bytes.toString('hex', 8) };
 }
 
@@ -158,7 +191,12 @@ function sctpFields(bytes: Buffer, extent: 'whole' | 'quoted'): Fields {
   zeroed.writeUInt32LE(0, 8);
   const right = bytes.readUInt32LE(8) === crc32c(zeroed);
   const checksum = extent === 'quoted' ? 'unverifiable' : right ? 'right' : 'wrong';
-  const sctp = { source: bytes.readUInt16BE(0), destination: bytes.readUInt16BE(2), tag: bytes.readUInt32BE(4), checksum };
+  const sctp = {
+    source: bytes.readUInt16BE(0),
+    destination: bytes.readUInt16BE(2),
+    tag: bytes.readUInt32BE(4),
+    checksum,
+  };
   return { sctp, data: bytes.toString('hex', 12) };
 }
 

@@ -25,7 +25,10 @@ const sentTo = (r: Roster, inner: Packet): Packet => tunnelled(r.node, r.remote[
 for (const { program, name, verdict, addressed } of HOOKS) {
   both(`a packet travels unchanged, in a tunnel from this node's address to the pod's, ${name}`, (t, world, r) => {
     world.serve({ frontends: [r.vip], endpoints: [r.remote[0]], ...DSR });
-    for (const packet of [tcp(end(r.client, 40000), end(r.vip, 80), 'SYN'), tcp(end(r.client, 40000), end(r.vip, 80), 'ACK').data('odd')]) {
+    for (const packet of [
+      tcp(end(r.client, 40000), end(r.vip, 80), 'SYN'),
+      tcp(end(r.client, 40000), end(r.vip, 80), 'ACK').data('odd'),
+    ]) {
       const outcome = world.run(program, packet);
       happened(t, outcome, { verdict, packet: addressed(sentTo(r, packet)), counters: { 'forwarded-dsr': 1 } });
     }
@@ -44,7 +47,9 @@ for (const { program, name, verdict, addressed } of HOOKS) {
 
   both(`the largest packet that fits into the tunnel is sent ${name}`, (t, world, r) => {
     world.serve({ frontends: [r.vip], endpoints: [r.remote[0]], ...DSR });
-    const packet = tcp(end(r.client, 40000), end(r.vip, 80), 'ACK').data(Buffer.alloc(1500 - 2 * r.headerSize - 20, 'x'));
+    const packet = tcp(end(r.client, 40000), end(r.vip, 80), 'ACK').data(
+      Buffer.alloc(1500 - 2 * r.headerSize - 20, 'x'),
+    );
     const outcome = world.run(program, packet);
     happened(t, outcome, { verdict, packet: addressed(sentTo(r, packet)), counters: { 'forwarded-dsr': 1 } });
   });
@@ -62,7 +67,9 @@ for (const { program, name, verdict, addressed } of HOOKS) {
   both(`a flood of new clients is forwarded without being recorded ${name}`, (t, world, r) => {
     world.configure({ floodRate: 5 });
     world.serve({ frontends: [r.vip], endpoints: r.remote, ...DSR });
-    const outcomes = Array.from({ length: 40 }, (_, i) => world.run(program, tcp(end(r.client, 40000 + i), end(r.vip, 80), 'SYN')));
+    const outcomes = Array.from({ length: 40 }, (_, i) =>
+      world.run(program, tcp(end(r.client, 40000 + i), end(r.vip, 80), 'SYN')),
+    );
     const unrecorded = outcomes.filter(({ counters }) => counters['unrecorded'] === 1);
     t.true(unrecorded.length > 0);
     for (const outcome of unrecorded) {
@@ -81,7 +88,10 @@ for (const { program, name, verdict, addressed } of HOOKS) {
     const recorded = packets.map((packet) => world.run(program, packet).packet);
     world.seen.forget();
     world.configure({ floodRate: 1 });
-    t.deepEqual(packets.map((packet) => world.run(program, packet).packet), recorded);
+    t.deepEqual(
+      packets.map((packet) => world.run(program, packet).packet),
+      recorded,
+    );
   });
 
   both(`a packet whose hop limit is used up is left to the stack ${name}`, (t, world, r) => {
@@ -154,7 +164,11 @@ both('the node refuses what it has no route for', (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [r.unroutable], ...DSR });
   const packet = tcp(end(r.client, 40000), end(r.vip, 80), 'SYN');
   passedUntouched(t, world.run('weir_xdp', packet), packet);
-  happened(t, world.run('weir_up_in', packet), { verdict: 'TC_ACT_SHOT', counters: { 'no-route': 1 }, drops: ['no-route'] });
+  happened(t, world.run('weir_up_in', packet), {
+    verdict: 'TC_ACT_SHOT',
+    counters: { 'no-route': 1 },
+    drops: ['no-route'],
+  });
 });
 
 both('a node port is forwarded like any other frontend', (t, world, r) => {

@@ -60,7 +60,10 @@ const CONFIG: Config = {
 };
 
 const NODE_ADDRESSES = ROSTERS.flatMap(({ node, nodeOnUp1 }) => [node, nodeOnUp1]);
-const LOCAL = new Set<Ip>([...NODE_ADDRESSES, ...ROSTERS.flatMap(({ pod1, pod2, podUnbound }) => [pod1, pod2, podUnbound])]);
+const LOCAL = new Set<Ip>([
+  ...NODE_ADDRESSES,
+  ...ROSTERS.flatMap(({ pod1, pod2, podUnbound }) => [pod1, pod2, podUnbound]),
+]);
 
 export class World implements Disposable {
   readonly #root = hiddenBpffs();
@@ -73,7 +76,11 @@ export class World implements Disposable {
   #now = 0;
 
   constructor(objectPath = 'bpf/build/weir.bpf.o') {
-    this.#dataplane = openDataplane({ objectPath, bpfRoot: this.#root + '/weir', flowEntries: { v4: 131072, v6: 131072 } });
+    this.#dataplane = openDataplane({
+      objectPath,
+      bpfRoot: this.#root + '/weir',
+      flowEntries: { v4: 131072, v6: 131072 },
+    });
     this.#tables = new KernelTables(this.#dataplane.root);
     this.#node = new NodeTables(this.#tables);
     this.#services = new ServiceTables(this.#tables, { drain: 0, clock: () => this.#now });
@@ -173,8 +180,18 @@ export class World implements Disposable {
 
   #nodeState(): NodeState {
     const endpoints = new Map([...LOCAL].map((ip) => [ip, { host: NODE_ADDRESSES.includes(ip) }]));
-    const bindings = ROSTERS.flatMap(({ pod1, pod2 }) => [[pod1, this.link('pod1')], [pod2, this.link('pod2')]] as const);
-    const sources = [...ROSTERS.flatMap(({ node, node2 }) => [node, node2] as string[]), '203.0.113.0/24', '2001:db8:d::/48'];
+    const bindings = ROSTERS.flatMap(
+      ({ pod1, pod2 }) =>
+        [
+          [pod1, this.link('pod1')],
+          [pod2, this.link('pod2')],
+        ] as const,
+    );
+    const sources = [
+      ...ROSTERS.flatMap(({ node, node2 }) => [node, node2] as string[]),
+      '203.0.113.0/24',
+      '2001:db8:d::/48',
+    ];
     return {
       uplinks: [this.link('up0'), this.link('up1'), this.link('ov0')],
       pods: [this.link('pod1'), this.link('pod2'), this.link('pod3')],
@@ -212,9 +229,20 @@ function skbContext(ifindex: number): Buffer {
 }
 
 function objects(spec: ServiceSpec): { service: Service; slice: EndpointSlice } {
-  const { name = 'web', frontends, kind = 'ExternalIP', port = 80, nodePort = 0, target = 8080, protocol = 'TCP' } = spec;
+  const {
+    name = 'web',
+    frontends,
+    kind = 'ExternalIP',
+    port = 80,
+    nodePort = 0,
+    target = 8080,
+    protocol = 'TCP',
+  } = spec;
   const object = { namespace: 'shop', name, created: 0, uid: '', labels: {} };
-  const annotations = { 'weir.io/scheduler': spec.scheduler ?? 'maglev', 'weir.io/forwarding': spec.forwarding ?? 'nat' };
+  const annotations = {
+    'weir.io/scheduler': spec.scheduler ?? 'maglev',
+    'weir.io/forwarding': spec.forwarding ?? 'nat',
+  };
   const service: Service = {
     kind: 'Service',
     ...object,
@@ -235,7 +263,10 @@ function objects(spec: ServiceSpec): { service: Service; slice: EndpointSlice } 
     zoneHints: [],
     nodeHints: [],
   });
-  const endpoints = [...spec.endpoints.map((ip) => endpoint(ip, false)), ...(spec.terminating ?? []).map((ip) => endpoint(ip, true))];
+  const endpoints = [
+    ...spec.endpoints.map((ip) => endpoint(ip, false)),
+    ...(spec.terminating ?? []).map((ip) => endpoint(ip, true)),
+  ];
   const slice: EndpointSlice = {
     kind: 'EndpointSlice',
     namespace: 'shop',

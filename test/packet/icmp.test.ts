@@ -13,23 +13,29 @@ const TOO_BIG = { name: 'too big', mtu: 1300 } as const;
 /** Opens a flow; returns the source that the backend sees. */
 function open(world: World, packet: Packet, program: Program = 'weir_up_in', device: DeviceName = 'up0'): End {
   const { packet: sent } = world.run(program, packet, device);
-  const [ip, ports] = [sent['ip'], sent['tcp'] ?? sent['udp']] as unknown as [{ source: End['ip'] }, { source: number }];
+  const [ip, ports] = [sent['ip'], sent['tcp'] ?? sent['udp']] as unknown as [
+    { source: End['ip'] },
+    { source: number },
+  ];
   return end(ip.source, ports.source);
 }
 
 for (const name of Object.keys(ICMP_ERRORS) as (keyof typeof ICMP_ERRORS)[]) {
-  both(`"${name}" from a router on the client's side reaches a backend on another node, about what it sent`, (t, world, r) => {
-    world.serve({ frontends: [r.vip], endpoints: [r.remote[0]] });
-    const [client, vip, backend] = [end(r.client, 40000), end(r.vip, 80), end(r.remote[0], 8080)];
-    const snat = open(world, tcp(client, vip, 'SYN'));
-    const segment = tcp(vip, client, 'ACK').data('x'.repeat(1000));
-    const error = { name, mtu: name === 'too big' ? 1300 : 0 };
-    const packet = icmpError(r.stranger, r.vip, error, segment, r.headerSize + 8);
-    passedUntouched(t, world.run('weir_xdp', packet), packet);
-    const expected = icmpError(r.stranger, r.remote[0], error, segment.from(backend).to(snat), r.headerSize + 8);
-    const outcome = world.run('weir_up_in', packet);
-    happened(t, outcome, { verdict: 'TC_ACT_REDIRECT', packet: expected.routed(), counters: TRANSLATED });
-  });
+  both(
+    `"${name}" from a router on the client's side reaches a backend on another node, about what it sent`,
+    (t, world, r) => {
+      world.serve({ frontends: [r.vip], endpoints: [r.remote[0]] });
+      const [client, vip, backend] = [end(r.client, 40000), end(r.vip, 80), end(r.remote[0], 8080)];
+      const snat = open(world, tcp(client, vip, 'SYN'));
+      const segment = tcp(vip, client, 'ACK').data('x'.repeat(1000));
+      const error = { name, mtu: name === 'too big' ? 1300 : 0 };
+      const packet = icmpError(r.stranger, r.vip, error, segment, r.headerSize + 8);
+      passedUntouched(t, world.run('weir_xdp', packet), packet);
+      const expected = icmpError(r.stranger, r.remote[0], error, segment.from(backend).to(snat), r.headerSize + 8);
+      const outcome = world.run('weir_up_in', packet);
+      happened(t, outcome, { verdict: 'TC_ACT_REDIRECT', packet: expected.routed(), counters: TRANSLATED });
+    },
+  );
 }
 
 for (const quoted of [8, 20, 200]) {
@@ -87,7 +93,10 @@ both('an error that comes out of a tunnel reaches the pod it concerns', (t, worl
   }
 });
 
-for (const [who, from] of [['the backend itself', (r: Roster) => r.remote[0]], ['a router on the way', (r: Roster) => r.stranger]] as const) {
+for (const [who, from] of [
+  ['the backend itself', (r: Roster) => r.remote[0]],
+  ['a router on the way', (r: Roster) => r.stranger],
+] as const) {
   both(`an error from ${who} on another node reaches the client, about what it sent to the service`, (t, world, r) => {
     world.serve({ frontends: [r.vip], endpoints: [r.remote[0]], protocol: 'UDP' });
     const [client, vip, backend] = [end(r.client, 40000), end(r.vip, 80), end(r.remote[0], 8080)];
@@ -145,7 +154,10 @@ both("a pod's error about what a service sent it reaches the backend, about what
 });
 
 both('errors about a connection with a replaced port quote the port that each side knows', (t, world, r) => {
-  world.serve({ frontends: [r.vip], endpoints: [r.pod1] }, { name: 'other', frontends: [r.otherVip], endpoints: [r.pod1] });
+  world.serve(
+    { frontends: [r.vip], endpoints: [r.pod1] },
+    { name: 'other', frontends: [r.otherVip], endpoints: [r.pod1] },
+  );
   const [client, vip, pod] = [end(r.client, 40000), end(r.otherVip, 80), end(r.pod1, 8080)];
   open(world, tcp(client, end(r.vip, 80), 'SYN'));
   const moved = open(world, tcp(client, vip, 'SYN'));

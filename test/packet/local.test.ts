@@ -49,7 +49,10 @@ for (const { way, fastPath, verdict, hop } of WAYS) {
       const request = make(client, vip);
       const there = world.run('weir_up_in', request);
       happened(t, there, { verdict, packet: hop(request.to(pod)), counters: FORWARDED });
-      t.deepEqual(there.flows.map(({ kind }) => kind), ['FORWARD', 'REPLY']);
+      t.deepEqual(
+        there.flows.map(({ kind }) => kind),
+        ['FORWARD', 'REPLY'],
+      );
       passedUntouched(t, world.run('weir_pod_out', hop(request.to(pod)), 'pod1'), hop(request.to(pod)));
 
       const reply = make(pod, client);
@@ -134,28 +137,38 @@ both('a pod client is translated where the service goes around it for others (DS
   happened(t, outcome, { verdict: 'TC_ACT_REDIRECT', packet, counters: FORWARDED });
 });
 
-both('one client port through two services to one pod: the second gets another port, and both connections work', (t, world, r) => {
-  serveTwice(world, r);
-  const [client, pod] = [end(r.client, 40000), end(r.pod1, 8080)];
-  const [first, second] = [tcp(client, end(r.vip, 80), 'SYN'), tcp(client, end(r.otherVip, 80), 'SYN')];
-  const there = world.run('weir_up_in', first);
-  happened(t, there, { verdict: 'TC_ACT_REDIRECT', packet: first.to(pod).routed(), counters: FORWARDED });
-  const other = world.run('weir_up_in', second);
-  const port = sourcePort(other);
-  t.not(port, client.port);
-  t.true(port >= 1024);
-  const moved = end(r.client, port);
-  happened(t, other, { verdict: 'TC_ACT_REDIRECT', packet: second.from(moved).to(pod).routed(), counters: FORWARDED });
+both(
+  'one client port through two services to one pod: the second gets another port, and both connections work',
+  (t, world, r) => {
+    serveTwice(world, r);
+    const [client, pod] = [end(r.client, 40000), end(r.pod1, 8080)];
+    const [first, second] = [tcp(client, end(r.vip, 80), 'SYN'), tcp(client, end(r.otherVip, 80), 'SYN')];
+    const there = world.run('weir_up_in', first);
+    happened(t, there, { verdict: 'TC_ACT_REDIRECT', packet: first.to(pod).routed(), counters: FORWARDED });
+    const other = world.run('weir_up_in', second);
+    const port = sourcePort(other);
+    t.not(port, client.port);
+    t.true(port >= 1024);
+    const moved = end(r.client, port);
+    happened(t, other, {
+      verdict: 'TC_ACT_REDIRECT',
+      packet: second.from(moved).to(pod).routed(),
+      counters: FORWARDED,
+    });
 
-  const [toFirst, toSecond] = [tcp(pod, client, 'SYN', 'ACK'), tcp(pod, moved, 'SYN', 'ACK')];
-  const expected = { verdict: 'TC_ACT_OK', counters: REPLIED };
-  happened(t, world.run('weir_up_out', toFirst), { ...expected, packet: toFirst.from(end(r.vip, 80)) });
-  happened(t, world.run('weir_up_out', toSecond), { ...expected, packet: toSecond.from(end(r.otherVip, 80)).to(client) });
+    const [toFirst, toSecond] = [tcp(pod, client, 'SYN', 'ACK'), tcp(pod, moved, 'SYN', 'ACK')];
+    const expected = { verdict: 'TC_ACT_OK', counters: REPLIED };
+    happened(t, world.run('weir_up_out', toFirst), { ...expected, packet: toFirst.from(end(r.vip, 80)) });
+    happened(t, world.run('weir_up_out', toSecond), {
+      ...expected,
+      packet: toSecond.from(end(r.otherVip, 80)).to(client),
+    });
 
-  const more = world.run('weir_up_in', second.flags('ACK'));
-  const packet = second.flags('ACK').from(moved).to(pod).routed();
-  happened(t, more, { verdict: 'TC_ACT_REDIRECT', packet, counters: FORWARDED });
-});
+    const more = world.run('weir_up_in', second.flags('ACK'));
+    const packet = second.flags('ACK').from(moved).to(pod).routed();
+    happened(t, more, { verdict: 'TC_ACT_REDIRECT', packet, counters: FORWARDED });
+  },
+);
 
 both('a connection with a replaced port is not disturbed by the one that really has it', (t, world, r) => {
   serveTwice(world, r);
@@ -181,7 +194,10 @@ both('a connection keeps its replaced port when the kernel has forgotten its way
   const next = second.flags('ACK');
   const outcome = world.run('weir_up_in', next);
   happened(t, outcome, { verdict: 'TC_ACT_REDIRECT', packet: next.from(moved).to(pod).routed(), counters: FORWARDED });
-  t.like(outcome.flows[0], { kind: 'REPLY', key: `TCP ${formatSocket(pod.ip, 8080)} > ${formatSocket(moved.ip, moved.port)}` });
+  t.like(outcome.flows[0], {
+    kind: 'REPLY',
+    key: `TCP ${formatSocket(pod.ip, 8080)} > ${formatSocket(moved.ip, moved.port)}`,
+  });
   const reply = tcp(pod, moved, 'ACK');
   const packet = reply.from(end(r.otherVip, 80)).to(client);
   happened(t, world.run('weir_up_out', reply), { verdict: 'TC_ACT_OK', packet, counters: REPLIED });
@@ -191,7 +207,10 @@ both('a client whose every port is taken at a pod, by its other connections ther
   serveTwice(world, r);
   const client = end(r.client, 40000);
   world.run('weir_up_in', tcp(client, end(r.vip, 80), 'SYN'));
-  const table = (r === V4 ? world.seen.tables.weir_flows4 : world.seen.tables.weir_flows6) as unknown as Table<Ports, Flow>;
+  const table = (r === V4 ? world.seen.tables.weir_flows4 : world.seen.tables.weir_flows6) as unknown as Table<
+    Ports,
+    Flow
+  >;
   const [key, flow] = [...table.entries()].find(([, { kind }]) => kind === FLOW_KIND.REPLY) ?? [];
   if (!key || !flow) return t.fail('no way back');
   const value = encodeOne(table.layout.value, flow);
@@ -207,7 +226,11 @@ interface Ports {
 
 both('what a pod sends to nobody in particular leaves it untouched', (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [r.pod2] });
-  const packets = [tcp(end(r.pod1, 40000), end(r.client, 80), 'SYN'), udp(end(r.pod1, 40000), end(r.vip, 80)), tcp(end(r.pod1, 8080), end(r.client, 40000), 'ACK')];
+  const packets = [
+    tcp(end(r.pod1, 40000), end(r.client, 80), 'SYN'),
+    udp(end(r.pod1, 40000), end(r.vip, 80)),
+    tcp(end(r.pod1, 8080), end(r.client, 40000), 'ACK'),
+  ];
   for (const packet of packets) {
     passedUntouched(t, world.run('weir_pod_in', packet, 'pod1'), packet);
     passedUntouched(t, world.run('weir_up_out', packet, 'up0'), packet);
@@ -236,7 +259,10 @@ both('a UDP datagram without a checksum keeps the sum over the whole packet righ
 });
 
 function serveTwice(world: World, r: Roster): void {
-  world.serve({ frontends: [r.vip], endpoints: [r.pod1] }, { name: 'other', frontends: [r.otherVip], endpoints: [r.pod1] });
+  world.serve(
+    { frontends: [r.vip], endpoints: [r.pod1] },
+    { name: 'other', frontends: [r.otherVip], endpoints: [r.pod1] },
+  );
 }
 
 function sourcePort(outcome: Outcome): number {

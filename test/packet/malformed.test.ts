@@ -25,7 +25,11 @@ interface Broken {
 
 const BROKEN: readonly Broken[] = [
   { name: 'an IP header that is shorter than it can be', family: 'IPv4', packet: (r) => segment(r).patched(0, 0x44) },
-  { name: 'an IP header that is longer than the packet', family: 'IPv4', packet: (r) => claiming(segment(r).patched(0, 0x4f), r, 40) },
+  {
+    name: 'an IP header that is longer than the packet',
+    family: 'IPv4',
+    packet: (r) => claiming(segment(r).patched(0, 0x4f), r, 40),
+  },
   { name: 'the version of the other family', packet: (r) => segment(r).patched(0, r === V4 ? 0x65 : 0x45) },
   { name: 'the version of no family', packet: (r) => segment(r).patched(0, 0x05) },
   { name: 'a length below its own header', family: 'IPv4', packet: (r) => claiming(segment(r), r, 19) },
@@ -41,9 +45,22 @@ const BROKEN: readonly Broken[] = [
     name: 'an SCTP header cut by the length',
     packet: (r) => claiming(sctp(end(r.client, 40000), end(r.vip, 80)), r, r.headerSize + 11),
   },
-  { name: 'ICMP cut by the frame', packet: (r) => icmp(r.client, r.vip, 3, 4).data('x'.repeat(60)).cut(r.headerSize + 7) },
-  { name: 'another protocol cut by the frame', packet: (r) => other(r.client, r.vip, 47, 'x'.repeat(60)).cut(r.headerSize + 10) },
-  { name: 'an extension header cut by the frame', family: 'IPv6', packet: (r) => segment(r).extensions({ type: 60, size: 16 }).cut(47) },
+  {
+    name: 'ICMP cut by the frame',
+    packet: (r) =>
+      icmp(r.client, r.vip, 3, 4)
+        .data('x'.repeat(60))
+        .cut(r.headerSize + 7),
+  },
+  {
+    name: 'another protocol cut by the frame',
+    packet: (r) => other(r.client, r.vip, 47, 'x'.repeat(60)).cut(r.headerSize + 10),
+  },
+  {
+    name: 'an extension header cut by the frame',
+    family: 'IPv6',
+    packet: (r) => segment(r).extensions({ type: 60, size: 16 }).cut(47),
+  },
   {
     name: 'an extension header that runs out of the packet',
     family: 'IPv6',
@@ -57,22 +74,27 @@ const BROKEN: readonly Broken[] = [
 ];
 
 for (const { name, family, packet } of BROKEN) {
-  both.in(family, `a packet with ${name} is dropped at ingress, passed at egress and left to TC by XDP`, (t, world, r) => {
-    const broken = packet(r);
-    serveAll(world, r);
-    happened(t, world.run('weir_up_in', broken), MALFORMED);
-    happened(t, world.run('weir_pod_in', broken.from(end(r.pod1, 40000)), 'pod1'), MALFORMED);
-    passedUntouched(t, world.run('weir_up_out', broken), broken);
-    passedUntouched(t, world.run('weir_pod_out', broken, 'pod1'), broken);
-    passedUntouched(t, world.run('weir_xdp', broken), broken);
-    t.deepEqual(world.seen.flows(), []);
-  });
+  both.in(
+    family,
+    `a packet with ${name} is dropped at ingress, passed at egress and left to TC by XDP`,
+    (t, world, r) => {
+      const broken = packet(r);
+      serveAll(world, r);
+      happened(t, world.run('weir_up_in', broken), MALFORMED);
+      happened(t, world.run('weir_pod_in', broken.from(end(r.pod1, 40000)), 'pod1'), MALFORMED);
+      passedUntouched(t, world.run('weir_up_out', broken), broken);
+      passedUntouched(t, world.run('weir_pod_out', broken, 'pod1'), broken);
+      passedUntouched(t, world.run('weir_xdp', broken), broken);
+      t.deepEqual(world.seen.flows(), []);
+    },
+  );
 }
 
 both('no cut of a packet, and no frame of noise, upsets a program', (t, world, r) => {
   serveAll(world, r);
   const whole = [segment(r), datagram(r), tunnelled(r.node2, r.pod1, segment(r))];
-  const chain = r === V6 ? [segment(r).extensions({ type: 0, size: 8 }, { type: 43, size: 24 }, { type: 51, size: 24 })] : [];
+  const chain =
+    r === V6 ? [segment(r).extensions({ type: 0, size: 8 }, { type: 43, size: 24 }, { type: 51, size: 24 })] : [];
   for (const packet of [...whole, ...chain]) {
     const length = packet.network().length;
     for (let bytes = r.headerSize; bytes < length; bytes++) runEverywhere(t, world, packet.cut(bytes).bytes());
@@ -87,7 +109,10 @@ interface Chain {
 }
 const destination: Extension = { type: IP_PROTOCOL.destination, size: 8 };
 const CHAINS: readonly Chain[] = [
-  { name: 'one header of each kind', extensions: [{ type: 0, size: 8 }, destination, { type: 43, size: 24 }, { type: 51, size: 24 }] },
+  {
+    name: 'one header of each kind',
+    extensions: [{ type: 0, size: 8 }, destination, { type: 43, size: 24 }, { type: 51, size: 24 }],
+  },
   { name: '6 headers', extensions: Array.from({ length: 6 }, () => destination) },
   { name: 'an atomic fragment', extensions: [{ type: 44, size: 8 }] },
 ];
@@ -117,7 +142,11 @@ both.in('IPv4', 'options do not hide the ports', (t, world, r) => {
   const packet = segment(r).ipOptions(Buffer.alloc(40, 1));
   for (const program of ['weir_xdp', 'weir_up_in'] as const) world.run(program, packet);
   const expected = packet.to(end(r.pod1, 8080)).routed();
-  happened(t, world.run('weir_up_in', packet), { verdict: 'TC_ACT_REDIRECT', packet: expected, counters: { 'forwarded-nat': 1 } });
+  happened(t, world.run('weir_up_in', packet), {
+    verdict: 'TC_ACT_REDIRECT',
+    packet: expected,
+    counters: { 'forwarded-nat': 1 },
+  });
 });
 
 both('a later fragment is never taken for a packet with ports', (t, world, r) => {

@@ -26,7 +26,11 @@ const HOOKS: readonly Hook[] = [
 ];
 
 const PROTOCOLS = [
-  { protocol: 'TCP', first: (from: End, to: End) => tcp(from, to, 'SYN').options(segmentSize(1460), TIMESTAMPS), state: 'NEW' },
+  {
+    protocol: 'TCP',
+    first: (from: End, to: End) => tcp(from, to, 'SYN').options(segmentSize(1460), TIMESTAMPS),
+    state: 'NEW',
+  },
   { protocol: 'UDP', first: (from: End, to: End) => udp(from, to), state: 'NEW' },
 ] as const;
 
@@ -128,7 +132,12 @@ for (const { program, name, verdict, addressed } of HOOKS) {
     t.is(world.run(program, tcp(client, vip, 'SYN')).verdict, verdict);
     const refused = world.run(program, tcp(next, vip, 'SYN'));
     const hook = program === 'weir_xdp' ? 'XDP' : 'UP_IN';
-    const drop = { reason: 'snat-full', hook, packet: `TCP ${r.otherClient} > ${socket(vip)}`, ifindex: world.ifindex('up0') };
+    const drop = {
+      reason: 'snat-full',
+      hook,
+      packet: `TCP ${r.otherClient} > ${socket(vip)}`,
+      ifindex: world.ifindex('up0'),
+    };
     happened(t, refused, {
       verdict: program === 'weir_xdp' ? 'XDP_DROP' : 'TC_ACT_SHOT',
       counters: { 'snat-full': 1 },
@@ -149,28 +158,34 @@ for (const { program, name, verdict, addressed } of HOOKS) {
     t.is(new Set(outcomes.slice(0, 64).map(sourcePort)).size, 64);
   });
 
-  both(`a port of a connection that was reset serves another, which does not disturb the first client's next one ${name}`, (t, world, r) => {
-    world.configure({ snatFirst: 5000, snatCount: 2 });
-    world.serve({ frontends: [r.vip], endpoints: [r.remote[0]] });
-    const [client, vip, backend] = [end(r.client, CLIENT_PORT), end(r.vip, 80), end(r.remote[0], 8080)];
-    const first = sourcePort(world.run(program, tcp(client, vip, 'SYN')));
-    world.run(program, tcp(client, vip, 'RST'));
-    const second = sourcePort(world.run(program, tcp(client, vip, 'SYN')));
-    t.deepEqual([first, second].sort(), [5000, 5001]);
-    const ago = BigInt(2 * ticksPerSecond());
-    world.seen.age((flow) => ({ ...flow, seen: flow.seen - ago }));
-    t.is(sourcePort(world.run(program, tcp(end(r.otherClient, CLIENT_PORT), vip, 'SYN'))), first);
-    const data = tcp(client, vip, 'ACK').data('more');
-    const outcome = world.run(program, data);
-    const expected = addressed(data.from(end(r.node, second)).to(backend).routed(), MAC.node2);
-    happened(t, outcome, { verdict, packet: expected, counters: { 'forwarded-nat': 1 } });
-  });
+  both(
+    `a port of a connection that was reset serves another, which does not disturb the first client's next one ${name}`,
+    (t, world, r) => {
+      world.configure({ snatFirst: 5000, snatCount: 2 });
+      world.serve({ frontends: [r.vip], endpoints: [r.remote[0]] });
+      const [client, vip, backend] = [end(r.client, CLIENT_PORT), end(r.vip, 80), end(r.remote[0], 8080)];
+      const first = sourcePort(world.run(program, tcp(client, vip, 'SYN')));
+      world.run(program, tcp(client, vip, 'RST'));
+      const second = sourcePort(world.run(program, tcp(client, vip, 'SYN')));
+      t.deepEqual([first, second].sort(), [5000, 5001]);
+      const ago = BigInt(2 * ticksPerSecond());
+      world.seen.age((flow) => ({ ...flow, seen: flow.seen - ago }));
+      t.is(sourcePort(world.run(program, tcp(end(r.otherClient, CLIENT_PORT), vip, 'SYN'))), first);
+      const data = tcp(client, vip, 'ACK').data('more');
+      const outcome = world.run(program, data);
+      const expected = addressed(data.from(end(r.node, second)).to(backend).routed(), MAC.node2);
+      happened(t, outcome, { verdict, packet: expected, counters: { 'forwarded-nat': 1 } });
+    },
+  );
 
   both(`a UDP datagram without checksum stays without ${name}`, (t, world, r) => {
     world.serve({ frontends: [r.vip], endpoints: [r.remote[0]], protocol: 'UDP' });
     const packet = udp(end(r.client, CLIENT_PORT), end(r.vip, 80)).withoutChecksum();
     const outcome = world.run(program, packet);
-    const expected = packet.from(end(r.node, sourcePort(outcome))).to(end(r.remote[0], 8080)).routed();
+    const expected = packet
+      .from(end(r.node, sourcePort(outcome)))
+      .to(end(r.remote[0], 8080))
+      .routed();
     happened(t, outcome, { verdict, packet: addressed(expected, MAC.node2), counters: { 'forwarded-nat': 1 } });
   });
 
@@ -178,7 +193,9 @@ for (const { program, name, verdict, addressed } of HOOKS) {
     world.configure({ snatFirst: 5000, snatCount: 1 });
     world.serve({ frontends: [r.vip], endpoints: [r.remote[0]], protocol: 'UDP' });
     const translate = (packet: Packet): Packet => packet.from(end(r.node, 5000)).to(end(r.remote[0], 8080)).routed();
-    const packet = withChecksum(0xffff, r.headerSize, translate, (data) => udp(end(r.client, CLIENT_PORT), end(r.vip, 80), data));
+    const packet = withChecksum(0xffff, r.headerSize, translate, (data) =>
+      udp(end(r.client, CLIENT_PORT), end(r.vip, 80), data),
+    );
     const outcome = world.run(program, packet);
     const expected = addressed(translate(packet), MAC.node2);
     happened(t, outcome, { verdict, packet: expected, counters: { 'forwarded-nat': 1 } });
@@ -190,22 +207,35 @@ for (const { program, name, verdict, addressed } of HOOKS) {
     world.serve({ frontends: [r.vip], endpoints: [r.remoteByUp1] });
     const packet = tcp(end(r.client, CLIENT_PORT), end(r.vip, 80), 'SYN');
     const outcome = world.run(program, packet);
-    const expected = packet.from(end(r.nodeOnUp1, sourcePort(outcome))).to(end(r.remoteByUp1, 8080)).routed();
+    const expected = packet
+      .from(end(r.nodeOnUp1, sourcePort(outcome)))
+      .to(end(r.remoteByUp1, 8080))
+      .routed();
     const addresses = program === 'weir_xdp' ? expected.over(MAC.up1, MAC.node3) : expected;
-    happened(t, outcome, { verdict: verdict.replace('TX', 'REDIRECT'), packet: addresses, counters: { 'forwarded-nat': 1 } });
+    happened(t, outcome, {
+      verdict: verdict.replace('TX', 'REDIRECT'),
+      packet: addresses,
+      counters: { 'forwarded-nat': 1 },
+    });
   });
 
-  both(`a packet whose hop limit is used up is left to the stack, which says so to the client ${name}`, (t, world, r) => {
-    world.serve({ frontends: [r.vip], endpoints: [r.remote[0]] });
-    const packet = tcp(end(r.client, CLIENT_PORT), end(r.vip, 80), 'SYN').hops(1);
-    passedUntouched(t, world.run(program, packet), packet);
-  });
+  both(
+    `a packet whose hop limit is used up is left to the stack, which says so to the client ${name}`,
+    (t, world, r) => {
+      world.serve({ frontends: [r.vip], endpoints: [r.remote[0]] });
+      const packet = tcp(end(r.client, CLIENT_PORT), end(r.vip, 80), 'SYN').hops(1);
+      passedUntouched(t, world.run(program, packet), packet);
+    },
+  );
 
   both(`bytes with which Ethernet fills up a short frame stay behind the packet ${name}`, (t, world, r) => {
     world.serve({ frontends: [r.vip], endpoints: [r.remote[0]] });
     const packet = tcp(end(r.client, CLIENT_PORT), end(r.vip, 80), 'SYN').padded(6);
     const outcome = world.run(program, packet);
-    const expected = packet.from(end(r.node, sourcePort(outcome))).to(end(r.remote[0], 8080)).routed();
+    const expected = packet
+      .from(end(r.node, sourcePort(outcome)))
+      .to(end(r.remote[0], 8080))
+      .routed();
     happened(t, outcome, { verdict, packet: addressed(expected, MAC.node2), counters: { 'forwarded-nat': 1 } });
   });
 
@@ -246,7 +276,11 @@ both('a backend that XDP cannot send to is left to TC, which finds the flow reco
 both('a client is refused where the node has no route to the backend', (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [r.unroutable] });
   const packet = tcp(end(r.client, CLIENT_PORT), end(r.vip, 80), 'SYN');
-  happened(t, world.run('weir_up_in', packet), { verdict: 'TC_ACT_SHOT', counters: { 'no-route': 1 }, drops: ['no-route'] });
+  happened(t, world.run('weir_up_in', packet), {
+    verdict: 'TC_ACT_SHOT',
+    counters: { 'no-route': 1 },
+    drops: ['no-route'],
+  });
 });
 
 both('a packet too large for the way to the backend is answered with the size that fits', (t, world, r) => {
@@ -264,7 +298,10 @@ both('SCTP keeps a right checksum when its ports are replaced', (t, world, r) =>
   const packet = sctp(end(r.client, CLIENT_PORT), end(r.vip, 80));
   passedUntouched(t, world.run('weir_xdp', packet), packet);
   const outcome = world.run('weir_up_in', packet);
-  const expected = packet.from(end(r.node, sourcePort(outcome))).to(end(r.remote[0], 8080)).routed();
+  const expected = packet
+    .from(end(r.node, sourcePort(outcome)))
+    .to(end(r.remote[0], 8080))
+    .routed();
   happened(t, outcome, { verdict: 'TC_ACT_REDIRECT', packet: expected, counters: { 'forwarded-nat': 1 } });
 });
 
@@ -277,10 +314,20 @@ both("a device's own sum over the whole packet stays right", (t, world, r) => {
 });
 
 /** Finds two bytes of data with which the translated packet's UDP checksum has this value. */
-function withChecksum(wanted: number, headerSize: number, translate: (packet: Packet) => Packet, make: (data: string) => Packet): Packet {
+function withChecksum(
+  wanted: number,
+  headerSize: number,
+  translate: (packet: Packet) => Packet,
+  make: (data: string) => Packet,
+): Packet {
   for (let word = 0; word < 0x10000; word++) {
     const packet = make('').data(Uint8Array.of(word >> 8, word & 0xff));
-    if (translate(packet).network().readUInt16BE(headerSize + 6) === wanted) return packet;
+    if (
+      translate(packet)
+        .network()
+        .readUInt16BE(headerSize + 6) === wanted
+    )
+      return packet;
   }
   throw new Error('no data gives this checksum');
 }

@@ -30,11 +30,16 @@ export function buildNetwork(): ReadonlyMap<DeviceName, Link> {
   enterUnnamedNetns();
   writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
   writeFileSync('/proc/sys/net/ipv6/conf/all/forwarding', '1');
-  ip('link set lo up', ...PAIRS.flatMap(pair), ...uplinks(), ...ROSTERS.flatMap(({ pod1, pod2, podUnbound }) => [
-    ...podRoute('pod1', pod1),
-    ...podRoute('pod2', pod2),
-    ...podRoute('pod3', podUnbound),
-  ]));
+  ip(
+    'link set lo up',
+    ...PAIRS.flatMap(pair),
+    ...uplinks(),
+    ...ROSTERS.flatMap(({ pod1, pod2, podUnbound }) => [
+      ...podRoute('pod1', pod1),
+      ...podRoute('pod2', pod2),
+      ...podRoute('pod3', podUnbound),
+    ]),
+  );
   return new Map(PAIRS.map(([name, mac]) => [name, link(name, mac)]));
 }
 
@@ -57,11 +62,26 @@ function pair([name, mac]: readonly [DeviceName, string]): string[] {
 
 function uplinks(): string[] {
   return [
-    ...uplink('up0', '10.0.0.1/24', 'fd00::1/64', { '10.0.0.254': MAC.gateway, 'fd00::fe': MAC.gateway, '10.0.0.2': MAC.node2, 'fd00::2': MAC.node2 }),
+    ...uplink('up0', '10.0.0.1/24', 'fd00::1/64', {
+      '10.0.0.254': MAC.gateway,
+      'fd00::fe': MAC.gateway,
+      '10.0.0.2': MAC.node2,
+      'fd00::2': MAC.node2,
+    }),
     ...uplink('up1', '10.1.0.1/24', 'fd00:1::1/64', { '10.1.0.2': MAC.node3, 'fd00:1::2': MAC.node3 }),
     ...uplink('ov0', '10.2.0.1/24', 'fd00:2::1/64', { '10.2.0.2': MAC.node4, 'fd00:2::2': MAC.node4 }),
-    ...['default via 10.0.0.254', '10.244.2.0/24 via 10.0.0.2', '10.244.3.0/24 via 10.1.0.2', '10.244.4.0/24 via 10.2.0.2'].map(add),
-    ...['default via fd00::fe', 'fd00:244:2::/64 via fd00::2', 'fd00:244:3::/64 via fd00:1::2', 'fd00:244:4::/64 via fd00:2::2'].map(add),
+    ...[
+      'default via 10.0.0.254',
+      '10.244.2.0/24 via 10.0.0.2',
+      '10.244.3.0/24 via 10.1.0.2',
+      '10.244.4.0/24 via 10.2.0.2',
+    ].map(add),
+    ...[
+      'default via fd00::fe',
+      'fd00:244:2::/64 via fd00::2',
+      'fd00:244:3::/64 via fd00:1::2',
+      'fd00:244:4::/64 via fd00:2::2',
+    ].map(add),
     ...['10.244.6.0/24 via 10.0.0.6', 'fd00:244:6::/64 via fd00::6'].map(add),
     ...['unreachable 10.244.5.0/24', 'unreachable fd00:244:5::/64'].map(add),
   ];
@@ -76,7 +96,10 @@ function uplink(name: DeviceName, v4: string, v6: string, neighbours: Readonly<R
 }
 
 function podRoute(name: DeviceName, address: Ip): string[] {
-  return [add(`${address} dev ${name}`), `neighbour add ${address} lladdr 02:00:00:00:04:0${name.slice(-1)} dev ${name}`];
+  return [
+    add(`${address} dev ${name}`),
+    `neighbour add ${address} lladdr 02:00:00:00:04:0${name.slice(-1)} dev ${name}`,
+  ];
 }
 
 function add(route: string): string {

@@ -1,6 +1,16 @@
 /** What the programs wrote into their tables, in words. */
 import { formatSocket, type Ip, ipFromBytes, protocolName } from '../../src/core/net.js';
-import { type Flow, type Flow6Key, FLOW_FLAG, FLOW_KIND, FLOW_STATE, FORWARDING, HOOK, MAPS, REASON_TEXT } from '../../src/maps/layout.js';
+import {
+  type Flow,
+  type Flow6Key,
+  FLOW_FLAG,
+  FLOW_KIND,
+  FLOW_STATE,
+  FORWARDING,
+  HOOK,
+  MAPS,
+  REASON_TEXT,
+} from '../../src/maps/layout.js';
 import { openTable, type Table } from '../../src/maps/table.js';
 
 /** One entry of a flow table. */
@@ -43,10 +53,27 @@ interface Look {
   readonly flows: ReadonlySet<string>;
 }
 
-const TABLES = ['weir_config', 'weir_flows4', 'weir_flows6', 'weir_snat', 'weir_drops', 'weir_counters', 'weir_hops', 'weir_rate', 'weir_backends', 'weir_devices', 'weir_endpoints', 'weir_uplinks', 'weir_frontends'] as const;
+const TABLES = [
+  'weir_config',
+  'weir_flows4',
+  'weir_flows6',
+  'weir_snat',
+  'weir_drops',
+  'weir_counters',
+  'weir_hops',
+  'weir_rate',
+  'weir_backends',
+  'weir_devices',
+  'weir_endpoints',
+  'weir_uplinks',
+  'weir_frontends',
+] as const;
 type Observed = (typeof TABLES)[number];
 type OpenTables = {
-  readonly [N in Observed]: (typeof MAPS)[N] extends { key: { decode(...args: never[]): infer K }; value: { decode(...args: never[]): infer V } }
+  readonly [N in Observed]: (typeof MAPS)[N] extends {
+    key: { decode(...args: never[]): infer K };
+    value: { decode(...args: never[]): infer V };
+  }
     ? Table<K, V>
     : never;
 };
@@ -61,7 +88,9 @@ export class Observer implements Disposable {
   look(): Look {
     const counters = [...this.tables.weir_counters.entriesPerCpu()];
     return {
-      packets: new Map(counters.map(([reason, values]) => [reason, values.reduce((sum, value) => sum + value.packets, 0n)])),
+      packets: new Map(
+        counters.map(([reason, values]) => [reason, values.reduce((sum, value) => sum + value.packets, 0n)]),
+      ),
       bytes: counters.flatMap(([, values]) => values).reduce((sum, value) => sum + value.bytes, 0n),
       drops: new Map([...this.tables.weir_drops.entries()].map(([key, drop]) => [JSON.stringify(key), drop.count])),
       flows: new Set(this.flows().map(({ table, key }) => `${table} ${key}`)),
@@ -70,8 +99,12 @@ export class Observer implements Disposable {
 
   since(before: Look): Observation {
     const now = this.look();
-    const moved = [...now.packets].map(([reason, packets]) => [nameOf(reason), Number(packets - (before.packets.get(reason) ?? 0n))] as const);
-    const drops = [...this.tables.weir_drops.entries()].filter(([key, drop]) => before.drops.get(JSON.stringify(key)) !== drop.count);
+    const moved = [...now.packets].map(
+      ([reason, packets]) => [nameOf(reason), Number(packets - (before.packets.get(reason) ?? 0n))] as const,
+    );
+    const drops = [...this.tables.weir_drops.entries()].filter(
+      ([key, drop]) => before.drops.get(JSON.stringify(key)) !== drop.count,
+    );
     return {
       counters: Object.fromEntries(moved.filter(([, packets]) => packets !== 0)),
       bytes: Number(now.bytes - before.bytes),
@@ -97,7 +130,10 @@ export class Observer implements Disposable {
 
   /** Changes entries of the flow tables: as time would, or a kernel that is short of memory. */
   age(change: (flow: Flow) => Flow | undefined): void {
-    for (const table of [this.tables.weir_flows4, this.tables.weir_flows6, this.tables.weir_snat] as unknown as Table<unknown, Flow>[]) {
+    for (const table of [this.tables.weir_flows4, this.tables.weir_flows6, this.tables.weir_snat] as unknown as Table<
+      unknown,
+      Flow
+    >[]) {
       for (const [key, flow] of [...table.entries()]) {
         const changed = change(flow);
         if (changed) table.set(key, changed);
@@ -110,7 +146,8 @@ export class Observer implements Disposable {
   forget(): void {
     this.age(() => undefined);
     for (const [key] of [...this.tables.weir_drops.entries()]) this.tables.weir_drops.delete(key);
-    for (const [id] of [...this.tables.weir_backends.entries()]) this.tables.weir_hops.set(id, { where: 0n, until: 0n });
+    for (const [id] of [...this.tables.weir_backends.entries()])
+      this.tables.weir_hops.set(id, { where: 0n, until: 0n });
     this.tables.weir_rate.set(0, { since: 0n, flows: 0n });
   }
 

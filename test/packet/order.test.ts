@@ -50,14 +50,27 @@ function idOf(key: string): number {
   return Buffer.from(key, 'latin1').readUInt32LE(0);
 }
 
-function readNames({ read }: { read: (table: 'weir_names' | 'weir_backends') => Iterable<{ key: string; value: string }> }): Served {
+function readNames({
+  read,
+}: {
+  read: (table: 'weir_names' | 'weir_backends') => Iterable<{ key: string; value: string }>;
+}): Served {
   const decoded = <T>(table: 'weir_names' | 'weir_backends', decode: (value: Buffer) => T): Map<number, T> =>
     new Map([...read(table)].map(({ key, value }) => [idOf(key), decode(Buffer.from(value, 'latin1'))]));
-  return { names: decoded('weir_names', (value) => MAPS.weir_names.value.decode(value, 0).text), backends: decoded('weir_backends', decodeBackend) };
+  return {
+    names: decoded('weir_names', (value) => MAPS.weir_names.value.decode(value, 0).text),
+    backends: decoded('weir_backends', decodeBackend),
+  };
 }
 
 /** Addresses that a selection names, each once; throws where it names what is not there. */
-function selected(tables: KernelTables, served: Served, scheduler: number, selection: Selection, owner: number): string[] {
+function selected(
+  tables: KernelTables,
+  served: Served,
+  scheduler: number,
+  selection: Selection,
+  owner: number,
+): string[] {
   const { chunk, size, backends } = selection;
   if (chunk === 0) {
     if (size !== 0 || backends !== 0) throw new Error(`no slots, but ${size} of them for ${backends} backends`);
@@ -82,13 +95,17 @@ function whatIsServed(tables: KernelTables): Record<string, string> {
     const { address, port, protocol } = decodeFrontendKey(Buffer.from(key, 'latin1'));
     const frontend = decodeFrontend(Buffer.from(value, 'latin1'));
     const name = served.names.get(frontend.service);
-    if (name === undefined) throw new Error(`frontend ${address}:${port} names service ${frontend.service}, which has no name`);
-    const list = (selection: Selection): string => selected(tables, served, frontend.scheduler, selection, frontend.service).join();
-    found[`${address} ${port}/${protocol}`] = `${name} ${frontend.scheduler} ${list(frontend.outside)} | ${list(frontend.inside)}`;
+    if (name === undefined)
+      throw new Error(`frontend ${address}:${port} names service ${frontend.service}, which has no name`);
+    const list = (selection: Selection): string =>
+      selected(tables, served, frontend.scheduler, selection, frontend.service).join();
+    found[`${address} ${port}/${protocol}`] =
+      `${name} ${frontend.scheduler} ${list(frontend.outside)} | ${list(frontend.inside)}`;
   }
   for (const { service: owner, node, address } of served.backends.values()) {
     if (!served.names.has(owner)) throw new Error(`backend ${address} names service ${owner}, which has no name`);
-    if (node !== 0 && !served.names.has(node)) throw new Error(`backend ${address} names node ${node}, which has no name`);
+    if (node !== 0 && !served.names.has(node))
+      throw new Error(`backend ${address} names node ${node}, which has no name`);
   }
   for (const { value } of tables.read('weir_local')) {
     const { backend } = decodeLocalBackend(Buffer.from(value, 'latin1'));
@@ -103,7 +120,11 @@ function whatShouldBe(desired: readonly DesiredService[]): Record<string, string
   const numbers = { TCP: 6, UDP: 17, SCTP: 132 };
   for (const port of desired.flatMap(({ ports }) => ports)) {
     for (const { address, port: number, protocol, scheduler, outside, inside, forwarding, kind } of port.frontends) {
-      const list = (backends: typeof outside): string => backends.map((backend) => `${backend.address}:${backend.port}`).sort().join();
+      const list = (backends: typeof outside): string =>
+        backends
+          .map((backend) => `${backend.address}:${backend.port}`)
+          .sort()
+          .join();
       const chosen = `${port.label} ${SCHEDULER[scheduler.toUpperCase() as 'MAGLEV']}`;
       found[`${address} ${number}/${numbers[protocol]}`] = `${chosen} ${list(outside)} | ${list(inside)}`;
       if (kind === 'NodePort' && forwarding === 'dsr') found[`:: ${number}/${numbers[protocol]}`] = `${chosen}  | `;
@@ -125,7 +146,11 @@ class Cluster {
   constructor(t: ExecutionContext) {
     this.t = t;
     this.root = bpffs(t);
-    const dataplane = openDataplane({ objectPath: 'bpf/build/weir.bpf.o', bpfRoot: this.root, flowEntries: { v4: 1024, v6: 1024 } });
+    const dataplane = openDataplane({
+      objectPath: 'bpf/build/weir.bpf.o',
+      bpfRoot: this.root,
+      flowEntries: { v4: 1024, v6: 1024 },
+    });
     t.teardown(() => dataplane[Symbol.dispose]());
     this.tables = this.open();
     this.services = this.adopt();
@@ -236,7 +261,12 @@ const someService: fc.Arbitrary<Resource> = fc
   );
 
 const someSlice: fc.Arbitrary<Resource> = fc
-  .record({ of: fc.constantFrom(...NAMES), v6: fc.boolean(), which: fc.subarray([1, 2, 3, 4, 5, 6, 7]), ending: fc.subarray([1, 2, 3]) })
+  .record({
+    of: fc.constantFrom(...NAMES),
+    v6: fc.boolean(),
+    which: fc.subarray([1, 2, 3, 4, 5, 6, 7]),
+    ending: fc.subarray([1, 2, 3]),
+  })
   .map(({ of, v6, which, ending }) =>
     slice(
       of,
@@ -337,7 +367,9 @@ test.serial('a rotation goes on where it was when something else of its service 
   const rotating = { annotations: { 'weir.io/scheduler': 'rr' }, clusterIps: ips('10.96.0.1') };
   cluster.change(set(service('web', rotating), slice('web', ['10.1.0.1', '10.1.0.2'])));
   const chunkOf = (address: string): number => {
-    const keys = [...cluster.tables.read('weir_frontends')].map(({ key, value }) => [decodeFrontendKey(Buffer.from(key, 'latin1')), value] as const);
+    const keys = [...cluster.tables.read('weir_frontends')].map(
+      ({ key, value }) => [decodeFrontendKey(Buffer.from(key, 'latin1')), value] as const,
+    );
     const found = keys.find(([key]) => key.address === ip(address))?.[1] ?? '';
     return decodeFrontend(Buffer.from(found, 'latin1')).outside.chunk;
   };
@@ -372,7 +404,10 @@ test.serial('a backend that leaves keeps its entry and its name until its grace 
   const cluster = new Cluster(t);
   cluster.change(set(service('web', { clusterIps: ips('10.96.0.1') }), slice('web', ['10.1.0.1', '10.1.0.2'])));
   cluster.change(remove('Service', 'nobody').concat(set(slice('web', ['10.1.0.1']))));
-  const present = (): string[] => [...readNames({ read: (table) => cluster.tables.read(table) }).backends.values()].map(({ address }) => address as string).sort();
+  const present = (): string[] =>
+    [...readNames({ read: (table) => cluster.tables.read(table) }).backends.values()]
+      .map(({ address }) => address as string)
+      .sort();
   t.deepEqual(present(), ['10.1.0.1', '10.1.0.2']);
   cluster.now += DRAIN - 1;
   cluster.change([]);
@@ -383,3 +418,19 @@ test.serial('a backend that leaves keeps its entry and its name until its grace 
   cluster.change(set(slice('web', ['10.1.0.1', '10.1.0.2'])));
   cluster.isServed('back again');
 });
+
+test.serial(
+  'a service that goes is not waited for, and its backends have their whole grace when it comes back',
+  (t) => {
+    const cluster = new Cluster(t);
+    const web = service('web', { clusterIps: ips('10.96.0.1') });
+    cluster.change(set(web, slice('web', ['10.1.0.1', '10.1.0.2'])));
+    cluster.change(set(slice('web', ['10.1.0.1'])));
+    cluster.change(remove('Service', 'web'));
+    cluster.now += DRAIN * 2;
+    t.deepEqual(cluster.services.drained(), []);
+    cluster.change(set(web, slice('web', ['10.1.0.1', '10.1.0.2'])));
+    cluster.change(set(slice('web', ['10.1.0.1'])));
+    t.is([...cluster.tables.read('weir_backends')].length, 2);
+  },
+);

@@ -1,6 +1,17 @@
 /** Services that nobody serves: the client is told at once, in its own protocol. */
 import { happened } from './expect.js';
-import { icmpError, NO_OPERATION, other, type Packet, sctp, segmentSize, tcp, type TcpFlag, TIMESTAMPS, udp } from './frames.js';
+import {
+  icmpError,
+  NO_OPERATION,
+  other,
+  type Packet,
+  sctp,
+  segmentSize,
+  tcp,
+  type TcpFlag,
+  TIMESTAMPS,
+  udp,
+} from './frames.js';
 import { end, type Roster } from './roster.js';
 import { packetTests } from './suite.js';
 
@@ -24,7 +35,13 @@ interface Segment {
 }
 
 const SEGMENTS: readonly Segment[] = [
-  { name: 'SYN', make: (packet) => packet.flags('SYN').sequence(1000), flags: ['RST', 'ACK'], sequence: 0, acknowledgement: 1001 },
+  {
+    name: 'SYN',
+    make: (packet) => packet.flags('SYN').sequence(1000),
+    flags: ['RST', 'ACK'],
+    sequence: 0,
+    acknowledgement: 1001,
+  },
   {
     name: 'SYN with options',
     make: (packet) => packet.flags('SYN').sequence(0xffffffff).options(segmentSize(1460), TIMESTAMPS, NO_OPERATION),
@@ -39,7 +56,13 @@ const SEGMENTS: readonly Segment[] = [
     sequence: 0,
     acknowledgement: 1008,
   },
-  { name: 'ACK', make: (packet) => packet.flags('ACK').acknowledges(77), flags: ['RST'], sequence: 77, acknowledgement: 0 },
+  {
+    name: 'ACK',
+    make: (packet) => packet.flags('ACK').acknowledges(77),
+    flags: ['RST'],
+    sequence: 77,
+    acknowledgement: 0,
+  },
   {
     name: 'data',
     make: (packet) => packet.flags('ACK', 'PSH').acknowledges(77).data('x'.repeat(1001)),
@@ -47,7 +70,13 @@ const SEGMENTS: readonly Segment[] = [
     sequence: 77,
     acknowledgement: 0,
   },
-  { name: 'FIN', make: (packet) => packet.flags('FIN', 'ACK').acknowledges(77), flags: ['RST'], sequence: 77, acknowledgement: 0 },
+  {
+    name: 'FIN',
+    make: (packet) => packet.flags('FIN', 'ACK').acknowledges(77),
+    flags: ['RST'],
+    sequence: 77,
+    acknowledgement: 0,
+  },
 ];
 
 for (const { name: place, program, device, client } of places) {
@@ -91,7 +120,10 @@ for (const { name: place, program, device, client } of places) {
 
 /* Where bytes are cut off the kernel forgets the device's sum: only answers as long as the question can go wrong. */
 both("an answer keeps the device's own sum over the packet right", (t, world, r) => {
-  world.serve({ frontends: [r.vip], endpoints: [] }, { name: 'dns', frontends: [r.vip], endpoints: [], protocol: 'UDP' });
+  world.serve(
+    { frontends: [r.vip], endpoints: [] },
+    { name: 'dns', frontends: [r.vip], endpoints: [], protocol: 'UDP' },
+  );
   const [client, vip] = [end(r.client, 40000), end(r.vip, 80)];
   for (const packet of [tcp(client, vip, 'SYN'), tcp(client, vip, 'ACK').hops(7), udp(client, vip, '')]) {
     t.is(world.runSummed('weir_up_in', packet).verdict, 'TC_ACT_REDIRECT');
@@ -101,8 +133,15 @@ both("an answer keeps the device's own sum over the packet right", (t, world, r)
 both('headers with options are quoted whole', (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [], protocol: 'UDP' });
   const plain = udp(end(r.client, 40000), end(r.vip, 80));
-  const packet = r.family === 'IPv4' ? plain.ipOptions(Uint8Array.of(1, 1, 1, 1)) : plain.extensions({ type: 60, size: 16 });
-  const answer = icmpError(r.vip, r.client, { name: 'port unreachable' }, packet, r.headerSize + (r.family === 'IPv4' ? 4 : 16) + 8);
+  const packet =
+    r.family === 'IPv4' ? plain.ipOptions(Uint8Array.of(1, 1, 1, 1)) : plain.extensions({ type: 60, size: 16 });
+  const answer = icmpError(
+    r.vip,
+    r.client,
+    { name: 'port unreachable' },
+    packet,
+    r.headerSize + (r.family === 'IPv4' ? 4 : 16) + 8,
+  );
   happened(t, world.run('weir_up_in', packet), { ...ANSWERED, packet: answer.identification(0).turned() });
 });
 
@@ -112,16 +151,19 @@ both('XDP leaves the answer to TC', (t, world, r) => {
   happened(t, world.run('weir_xdp', packet), { verdict: 'XDP_PASS', untouched: packet });
 });
 
-both('a client is neither served nor refused where the policy is Local and the endpoints are elsewhere', (t, world, r) => {
-  world.serve({ frontends: [r.vip], endpoints: [r.remote[0]], policy: 'Local' });
-  const packet = tcp(end(r.client, 40000), end(r.vip, 80), 'SYN');
-  happened(t, world.run('weir_xdp', packet), { verdict: 'XDP_PASS', untouched: packet });
-  happened(t, world.run('weir_up_in', packet), {
-    verdict: 'TC_ACT_SHOT',
-    counters: { 'no-local-endpoint': 1 },
-    drops: [{ reason: 'no-local-endpoint', hook: 'UP_IN', packet: `TCP ${r.client} > ${socketOf(r)}` }],
-  });
-});
+both(
+  'a client is neither served nor refused where the policy is Local and the endpoints are elsewhere',
+  (t, world, r) => {
+    world.serve({ frontends: [r.vip], endpoints: [r.remote[0]], policy: 'Local' });
+    const packet = tcp(end(r.client, 40000), end(r.vip, 80), 'SYN');
+    happened(t, world.run('weir_xdp', packet), { verdict: 'XDP_PASS', untouched: packet });
+    happened(t, world.run('weir_up_in', packet), {
+      verdict: 'TC_ACT_SHOT',
+      counters: { 'no-local-endpoint': 1 },
+      drops: [{ reason: 'no-local-endpoint', hook: 'UP_IN', packet: `TCP ${r.client} > ${socketOf(r)}` }],
+    });
+  },
+);
 
 both('a pod on this node reaches endpoints elsewhere in spite of the policy', (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [r.remote[0]], policy: 'Local' });

@@ -48,7 +48,10 @@ for (const { name, source } of STRANGERS) {
     ];
     for (const packet of packets) {
       const outcome = world.run('weir_pod_in', packet, 'pod1');
-      happened(t, outcome, { ...SPOOFED, drops: [{ reason: 'spoofed-source', hook: 'POD_IN', ifindex: world.ifindex('pod1') }] });
+      happened(t, outcome, {
+        ...SPOOFED,
+        drops: [{ reason: 'spoofed-source', hook: 'POD_IN', ifindex: world.ifindex('pod1') }],
+      });
     }
     t.deepEqual(world.seen.flows(), []);
   });
@@ -59,18 +62,21 @@ both('a source that no endpoint has passes where nobody is bound yet', (t, world
   passedUntouched(t, world.run('weir_pod_in', packet, 'pod3'), packet);
 });
 
-both("an endpoint whose device is not known is bound by its first packet; nobody else may use its address, nor it another's", (t, world, r) => {
-  const own = tcp(end(r.podUnbound, 40000), end(r.client, 80), 'SYN');
-  const foreign = tcp(end(r.stranger, 40000), end(r.client, 80), 'SYN');
-  passedUntouched(t, world.run('weir_pod_in', own, 'pod3'), own);
-  t.is(world.seen.tables.weir_endpoints.get(r.podUnbound)?.ifindex, world.ifindex('pod3'));
-  happened(t, world.run('weir_pod_in', own, 'pod1'), { ...SPOOFED, drops: ['spoofed-source'] });
-  happened(t, world.run('weir_pod_in', foreign, 'pod3'), { ...SPOOFED, drops: ['spoofed-source'] });
-  passedUntouched(t, world.run('weir_pod_in', own, 'pod3'), own);
-  const otherFamily = r === V4 ? V6 : V4;
-  const unbound = tcp(end(otherFamily.stranger, 40000), end(otherFamily.client, 80), 'SYN');
-  passedUntouched(t, world.run('weir_pod_in', unbound, 'pod3'), unbound);
-});
+both(
+  "an endpoint whose device is not known is bound by its first packet; nobody else may use its address, nor it another's",
+  (t, world, r) => {
+    const own = tcp(end(r.podUnbound, 40000), end(r.client, 80), 'SYN');
+    const foreign = tcp(end(r.stranger, 40000), end(r.client, 80), 'SYN');
+    passedUntouched(t, world.run('weir_pod_in', own, 'pod3'), own);
+    t.is(world.seen.tables.weir_endpoints.get(r.podUnbound)?.ifindex, world.ifindex('pod3'));
+    happened(t, world.run('weir_pod_in', own, 'pod1'), { ...SPOOFED, drops: ['spoofed-source'] });
+    happened(t, world.run('weir_pod_in', foreign, 'pod3'), { ...SPOOFED, drops: ['spoofed-source'] });
+    passedUntouched(t, world.run('weir_pod_in', own, 'pod3'), own);
+    const otherFamily = r === V4 ? V6 : V4;
+    const unbound = tcp(end(otherFamily.stranger, 40000), end(otherFamily.client, 80), 'SYN');
+    passedUntouched(t, world.run('weir_pod_in', unbound, 'pod3'), unbound);
+  },
+);
 
 both('what the programs have learnt outlives the next message of the agent', (t, world, r) => {
   const own = tcp(end(r.podUnbound, 40000), end(r.client, 80), 'SYN');
@@ -104,7 +110,8 @@ interface Exempt {
 
 const LINK_LOCAL = ip('fe80::7');
 const ALL_NODES = ip('ff02::1');
-const neighbour = (type: number, source: Ip): Packet => icmp(source, ALL_NODES, type, 0).data(Buffer.alloc(16)).hops(255);
+const neighbour = (type: number, source: Ip): Packet =>
+  icmp(source, ALL_NODES, type, 0).data(Buffer.alloc(16)).hops(255);
 const EXEMPT: Readonly<Record<'IPv4' | 'IPv6', readonly Exempt[]>> = {
   IPv4: [
     {
@@ -132,7 +139,7 @@ const EXEMPT: Readonly<Record<'IPv4' | 'IPv6', readonly Exempt[]>> = {
   ],
 };
 
-both("discovery and address configuration pass from a bound device, what resembles them does not", (t, world, r) => {
+both('discovery and address configuration pass from a bound device, what resembles them does not', (t, world, r) => {
   for (const { name, packet, trick } of EXEMPT[r.family]) {
     const outcome = world.run('weir_pod_in', packet, 'pod1');
     t.is(outcome.verdict, 'TC_ACT_OK', name);

@@ -31,21 +31,17 @@ function connect(world: World, r: Roster): void {
 }
 const question = (r: Roster) => udp(end(r.client, 40000), end(r.vip, 80));
 const IDLE: readonly Idle[] = [
-  { name: 'a TCP connection that was never answered', protocol: 'TCP', limit: 240, packets: (world, r) => world.run('weir_up_in', syn(r)) },
+  {
+    name: 'a TCP connection that was never answered',
+    protocol: 'TCP',
+    limit: 240,
+    packets: (world, r) => world.run('weir_up_in', syn(r)),
+  },
   {
     name: 'an established TCP connection',
     protocol: 'TCP',
     limit: 7440,
     packets: connect,
-  },
-  {
-    name: 'a TCP connection that the client has ended on its side, and the pod not yet,',
-    protocol: 'TCP',
-    limit: 240,
-    packets: (world, r) => {
-      connect(world, r);
-      world.run('weir_up_in', syn(r).flags('FIN', 'ACK'));
-    },
   },
   {
     name: 'a TCP connection that both have ended',
@@ -75,7 +71,12 @@ const IDLE: readonly Idle[] = [
       world.run('weir_up_out', accept(r).flags('RST'));
     },
   },
-  { name: 'a single UDP datagram', protocol: 'UDP', limit: 60, packets: (world, r) => world.run('weir_up_in', question(r)) },
+  {
+    name: 'a single UDP datagram',
+    protocol: 'UDP',
+    limit: 60,
+    packets: (world, r) => world.run('weir_up_in', question(r)),
+  },
 ];
 
 for (const { name, protocol, limit, packets } of IDLE) {
@@ -96,6 +97,7 @@ both('UDP that goes both ways is kept for 300 seconds', async (t, world, r) => {
   world.run('weir_up_in', question(r));
   pass(world, 1);
   world.run('weir_up_in', question(r));
+  pass(world, 1);
   world.run('weir_up_out', udp(end(r.pod1, 8080), end(r.client, 40000)));
   pass(world, 295);
   t.like(await world.sweep(), { kept: 2, removed: 0 });
@@ -121,7 +123,7 @@ both('packets in one direction keep the whole flow alive', async (t, world, r) =
 both('packets in one direction keep a translated source alive', async (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [r.remote[0]] });
   const { packet } = world.run('weir_up_in', syn(r));
-  const port = Number((packet['tcp'] as { source: number }).source);
+  const { source: port } = packet['tcp'] as { source: number };
   const directions = [
     () => world.run('weir_up_in', tcp(end(r.remote[0], 8080), end(r.node, port), 'SYN', 'ACK')),
     () => world.run('weir_xdp', tcp(end(r.remote[0], 8080), end(r.node, port), 'SYN', 'ACK')),
@@ -148,11 +150,17 @@ both('flows whose backend is gone for good go at once, those of others stay', as
   t.is(world.seen.flows().length, 4);
   world.withdraw('web');
   t.like(await world.sweep(), { kept: 2, removed: 2 });
-  t.true(world.seen.flows().every(({ table }) => table === 'flows'), 'the translated source is free again');
+  t.true(
+    world.seen.flows().every(({ table }) => table === 'flows'),
+    'the translated source is free again',
+  );
 });
 
 both('a terminating endpoint keeps its TCP connections and loses its UDP flows', async (t, world, r) => {
-  world.serve({ frontends: [r.vip], endpoints: [r.pod1] }, { name: 'udp', frontends: [r.vip], endpoints: [r.pod1], protocol: 'UDP' });
+  world.serve(
+    { frontends: [r.vip], endpoints: [r.pod1] },
+    { name: 'udp', frontends: [r.vip], endpoints: [r.pod1], protocol: 'UDP' },
+  );
   world.run('weir_up_in', syn(r));
   world.run('weir_up_in', question(r));
   const terminating = { frontends: [r.vip], endpoints: [r.pod2], terminating: [r.pod1] };

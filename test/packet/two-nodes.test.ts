@@ -13,7 +13,11 @@ test.serial('two nodes send the same client to the same backend', (t) => {
       }),
     );
   const web = { frontends: ROSTERS.map(({ vip }) => vip), endpoints: ROSTERS.flatMap(({ remote }) => [...remote]) };
-  const other = { name: 'aside', frontends: ROSTERS.map(({ otherVip }) => otherVip), endpoints: ROSTERS.flatMap(({ remote }) => [...remote]) };
+  const other = {
+    name: 'aside',
+    frontends: ROSTERS.map(({ otherVip }) => otherVip),
+    endpoints: ROSTERS.flatMap(({ remote }) => [...remote]),
+  };
   const first = new World();
   first.serve(web, other);
   const choices = choicesOf(first);

@@ -10,10 +10,26 @@ const young: Claimant = { service: 'shop/young', created: 2_000, uid: 'a' };
 
 const SENIORITY = [
   { name: 'the older', senior: old, junior: young },
-  { name: 'of the same age the lower uid', senior: { ...young, service: 'z/z' }, junior: { ...young, service: 'a/a', uid: 'b' } },
-  { name: 'of the same age and uid the first by name', senior: { ...young, service: 'a/a' }, junior: { ...young, service: 'z/z' } },
-  { name: 'one with a creation time before one without', senior: young, junior: { service: 'a/a', created: 0, uid: '' } },
-  { name: 'of two without creation time the first by name', senior: { service: 'a/a', created: 0, uid: '' }, junior: { service: 'b/b', created: 0, uid: '' } },
+  {
+    name: 'of the same age the lower uid',
+    senior: { ...young, service: 'z/z' },
+    junior: { ...young, service: 'a/a', uid: 'b' },
+  },
+  {
+    name: 'of the same age and uid the first by name',
+    senior: { ...young, service: 'a/a' },
+    junior: { ...young, service: 'z/z' },
+  },
+  {
+    name: 'one with a creation time before one without',
+    senior: young,
+    junior: { service: 'a/a', created: 0, uid: '' },
+  },
+  {
+    name: 'of two without creation time the first by name',
+    senior: { service: 'a/a', created: 0, uid: '' },
+    junior: { service: 'b/b', created: 0, uid: '' },
+  },
 ];
 
 for (const { name, senior, junior } of SENIORITY) {
@@ -100,7 +116,9 @@ test('whoever gains or loses an address without having asked is told, and nobody
       for (const { addresses, ...claimant } of events) {
         const before = ADDRESSES.map((address) => claims.owner(address));
         const told = claims.set(claimant, addresses);
-        const concerned = ADDRESSES.flatMap((address, i) => (claims.owner(address) === before[i] ? [] : [before[i], claims.owner(address)]));
+        const concerned = ADDRESSES.flatMap((address, i) =>
+          claims.owner(address) === before[i] ? [] : [before[i], claims.owner(address)],
+        );
         const others = concerned.filter((name) => name !== undefined && name !== claimant.service);
         t.deepEqual([...told].sort(), [...new Set(others)].sort() as string[]);
       }

@@ -1,5 +1,11 @@
 import test from 'ava';
-import { compileService, type DesiredFrontend, type DesiredService, type Settings } from '../../src/core/desired.js';
+import {
+  compileService,
+  type DesiredBackend,
+  type DesiredFrontend,
+  type DesiredService,
+  type Settings,
+} from '../../src/core/desired.js';
 import type { EndpointSlice, Service } from '../../src/core/model.js';
 import { endpoint, HTTP, ips, service, settings, slice } from '../helpers/model.js';
 
@@ -10,7 +16,11 @@ const LOCAL6 = endpoint('2001:db8:1::1', { nodeName: 'node-1' });
 const REMOTE6 = endpoint('2001:db8:1::2');
 const BOTH = [slice('web', [LOCAL4, REMOTE4]), slice('web', [LOCAL6, REMOTE6], { name: 'web-6' })];
 
-function compile(fields: Partial<Service>, slices: readonly EndpointSlice[] = BOTH, change: Partial<Settings> = {}): DesiredService {
+function compile(
+  fields: Partial<Service>,
+  slices: readonly EndpointSlice[] = BOTH,
+  change: Partial<Settings> = {},
+): DesiredService {
   return compileService(service('web', fields), slices, settings(change));
 }
 
@@ -50,7 +60,12 @@ const KINDS = [
   },
   {
     name: 'everything at once',
-    fields: { clusterIps: ips('10.96.0.1'), externalIps: ips('198.51.100.1'), loadBalancerIps: ips('198.51.100.2'), ports: [NODE_PORT] },
+    fields: {
+      clusterIps: ips('10.96.0.1'),
+      externalIps: ips('198.51.100.1'),
+      loadBalancerIps: ips('198.51.100.2'),
+      ports: [NODE_PORT],
+    },
     frontends: [
       'ClusterIP 10.96.0.1 80/TCP',
       'ExternalIP 198.51.100.1 80/TCP',
@@ -66,10 +81,20 @@ const KINDS = [
   },
   {
     name: 'the same number for TCP and UDP',
-    fields: { clusterIps: ips('10.96.0.1'), ports: [{ ...HTTP, name: 'a' }, { ...HTTP, name: 'b', protocol: 'UDP' as const }] },
+    fields: {
+      clusterIps: ips('10.96.0.1'),
+      ports: [
+        { ...HTTP, name: 'a' },
+        { ...HTTP, name: 'b', protocol: 'UDP' as const },
+      ],
+    },
     frontends: ['ClusterIP 10.96.0.1 80/TCP', 'ClusterIP 10.96.0.1 80/UDP'],
   },
-  { name: 'SCTP', fields: { clusterIps: ips('10.96.0.1'), ports: [{ ...HTTP, protocol: 'SCTP' as const }] }, frontends: ['ClusterIP 10.96.0.1 80/SCTP'] },
+  {
+    name: 'SCTP',
+    fields: { clusterIps: ips('10.96.0.1'), ports: [{ ...HTTP, protocol: 'SCTP' as const }] },
+    frontends: ['ClusterIP 10.96.0.1 80/SCTP'],
+  },
   { name: 'no address at all', fields: {}, frontends: [] },
 ];
 
@@ -127,15 +152,25 @@ for (const { kind, internal, external, outside, inside } of POLICIES) {
 
 const EXISTS = [
   { name: 'a ready endpoint elsewhere', endpoints: [REMOTE4], exists: true },
-  { name: 'an ending endpoint elsewhere', endpoints: [endpoint('10.1.0.2', { ready: false, serving: true, terminating: true })], exists: true },
+  {
+    name: 'an ending endpoint elsewhere',
+    endpoints: [endpoint('10.1.0.2', { ready: false, serving: true, terminating: true })],
+    exists: true,
+  },
   { name: 'an endpoint that starts', endpoints: [endpoint('10.1.0.2', { ready: false })], exists: false },
-  { name: 'an endpoint that has ended', endpoints: [endpoint('10.1.0.2', { ready: false, serving: false, terminating: true })], exists: false },
+  {
+    name: 'an endpoint that has ended',
+    endpoints: [endpoint('10.1.0.2', { ready: false, serving: false, terminating: true })],
+    exists: false,
+  },
   { name: 'no endpoint', endpoints: [], exists: false },
 ];
 
 for (const { name, endpoints, exists } of EXISTS) {
   test(`a Local frontend without an endpoint here ${exists ? 'drops' : 'refuses'} where there is ${name}`, (t) => {
-    const desired = compile({ externalIps: ips('198.51.100.1'), externalTrafficPolicy: 'Local' }, [slice('web', endpoints)]);
+    const desired = compile({ externalIps: ips('198.51.100.1'), externalTrafficPolicy: 'Local' }, [
+      slice('web', endpoints),
+    ]);
     t.like(frontends(desired)[0], { exists, outside: [] });
   });
 }
@@ -150,8 +185,16 @@ const ANNOTATIONS = [
   { annotations: { 'kube-router.io/service.scheduler': 'rr' }, scheduler: 'rr', forwarding: 'nat' },
   { annotations: { 'kube-router.io/service.scheduler': 'mh' }, scheduler: 'maglev', forwarding: 'nat' },
   { annotations: { 'kube-router.io/service.dsr': 'tunnel' }, scheduler: 'maglev', forwarding: 'dsr' },
-  { annotations: { 'weir.io/scheduler': 'random', 'kube-router.io/service.scheduler': 'rr' }, scheduler: 'random', forwarding: 'nat' },
-  { annotations: { 'weir.io/forwarding': 'nat', 'kube-router.io/service.dsr': 'tunnel' }, scheduler: 'maglev', forwarding: 'nat' },
+  {
+    annotations: { 'weir.io/scheduler': 'random', 'kube-router.io/service.scheduler': 'rr' },
+    scheduler: 'random',
+    forwarding: 'nat',
+  },
+  {
+    annotations: { 'weir.io/forwarding': 'nat', 'kube-router.io/service.dsr': 'tunnel' },
+    scheduler: 'maglev',
+    forwarding: 'nat',
+  },
   { annotations: { 'example.org/scheduler': 'lc' }, scheduler: 'maglev', forwarding: 'nat' },
 ] as const;
 
@@ -167,7 +210,10 @@ test('a service without annotations follows the flags of the agent, one with ann
   const flags = { scheduler: 'rr', forwarding: 'dsr' } as const;
   t.like(frontends(compile({ externalIps: ips('198.51.100.1') }, BOTH, flags))[0], flags);
   const annotations = { 'weir.io/scheduler': 'maglev', 'weir.io/forwarding': 'nat' };
-  t.like(frontends(compile({ externalIps: ips('198.51.100.1'), annotations }, BOTH, flags))[0], { scheduler: 'maglev', forwarding: 'nat' });
+  t.like(frontends(compile({ externalIps: ips('198.51.100.1'), annotations }, BOTH, flags))[0], {
+    scheduler: 'maglev',
+    forwarding: 'nat',
+  });
 });
 
 const NOT_UNDERSTOOD = [
@@ -205,8 +251,15 @@ test('a backend says where it lives, whether it is a node itself and whether it 
     endpoint('10.1.0.3', { nodeName: '', ready: false, serving: true, terminating: true }),
   ];
   const [port] = compile({ clusterIps: ips('10.96.0.1') }, [slice('web', own)]).ports;
-  const byAddress = new Map(port?.backends.map((backend) => [backend.address as string, backend]));
-  t.like(byAddress.get('10.1.0.1'), { port: 8080, weight: 1, local: true, host: false, state: 'active', nodeName: 'node-1' });
+  const byAddress = new Map<string, DesiredBackend>(port?.backends.map((backend) => [backend.address, backend]));
+  t.like(byAddress.get('10.1.0.1'), {
+    port: 8080,
+    weight: 1,
+    local: true,
+    host: false,
+    state: 'active',
+    nodeName: 'node-1',
+  });
   t.like(byAddress.get('192.0.2.1'), { local: true, host: true });
   t.like(byAddress.get('10.1.0.3'), { local: false, host: false, state: 'terminating', nodeName: '' });
 });

@@ -16,25 +16,41 @@ function names(text: string, name: string): boolean {
 
 test('docs/operations.md has a line for every error code', (t) => {
   const lines = document(t, 'docs/operations.md').split('\n');
-  t.deepEqual(Object.keys(REMEDIES).filter((code) => !lines.some((line) => names(line, code))), [], 'codes without a line');
+  t.deepEqual(
+    Object.keys(REMEDIES).filter((code) => !lines.some((line) => names(line, code))),
+    [],
+    'codes without a line',
+  );
 });
 
 test('docs/operations.md names no error code that does not exist', (t) => {
   const named = document(t, 'docs/operations.md').match(/\bWEIR_[A-Z_]+\b/g) ?? [];
   const settings = new Set(['WEIR_DEBUG']);
-  t.deepEqual([...new Set(named)].filter((code) => !(code in REMEDIES) && !settings.has(code)), [], 'unknown codes');
+  t.deepEqual(
+    [...new Set(named)].filter((code) => !(code in REMEDIES) && !settings.has(code)),
+    [],
+    'unknown codes',
+  );
 });
 
 test('docs/operations.md has a line for every reason for which a packet is dropped', (t) => {
   const lines = document(t, 'docs/operations.md').split('\n');
   const reasons = Object.values(REASON_TEXT).map(({ name }) => name);
   t.is(reasons.length, Object.keys(REASON).length);
-  t.deepEqual(reasons.filter((name) => !lines.some((line) => names(line, name))), [], 'reasons without a line');
+  t.deepEqual(
+    reasons.filter((name) => !lines.some((line) => names(line, name))),
+    [],
+    'reasons without a line',
+  );
 });
 
 test('docs/map-abi.md has a section for every map', (t) => {
   const headings = document(t, 'docs/map-abi.md')
     .split('\n')
     .filter((line) => line.startsWith('#'));
-  t.deepEqual(Object.keys(MAPS).filter((name) => !headings.some((line) => names(line, name))), [], 'maps without a section');
+  t.deepEqual(
+    Object.keys(MAPS).filter((name) => !headings.some((line) => names(line, name))),
+    [],
+    'maps without a section',
+  );
 });

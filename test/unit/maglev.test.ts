@@ -38,7 +38,12 @@ const HASHES = { empty: 2872998923, v4: 2016291915, v6: 1141289204 };
 const GOLDEN = [
   { name: 'three backends', list: backends(3), first: [0, 2, 2, 0, 0, 2, 2, 2], sum: 2166549465 },
   { name: 'a hundred backends', list: backends(100), first: [60, 63, 56, 60, 53, 51, 79, 33], sum: 3284010392 },
-  { name: 'weights 1, 2 and 5', list: backends(3, (i) => [1, 2, 5][i] ?? 0), first: [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 2], sum: 2889588021 },
+  {
+    name: 'weights 1, 2 and 5',
+    list: backends(3, (i) => [1, 2, 5][i] ?? 0),
+    first: [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 2],
+    sum: 2889588021,
+  },
 ];
 
 for (const { name, list, first, sum } of GOLDEN) {
@@ -76,7 +81,12 @@ test('another order of the list moves slots, though the shares stay, so callers 
   const [one, other] = [maglevTable(list, 16381), maglevTable(shuffled, 16381)];
   const share = moved(named(list, one), named(shuffled, other));
   t.true(share > 0 && share < 0.3, `${(share * 100).toFixed(1)} % of the slots moved`);
-  t.deepEqual(tally(other, 100).toReversed().map((n) => Math.abs(n - 163.81) <= 1), new Array(100).fill(true));
+  t.deepEqual(
+    tally(other, 100)
+      .toReversed()
+      .map((n) => Math.abs(n - 163.81) <= 1),
+    new Array(100).fill(true),
+  );
 });
 
 for (const count of [1, 2, 3, 7, 50, 100, 333, 1000, 5000]) {
@@ -101,10 +111,19 @@ for (const { name, weights } of WEIGHTS) {
   test(`slots are shared as the weights are: ${name}`, (t) => {
     const size = 16381;
     const sum = weights.reduce((a, b) => a + b, 0);
-    const slots = tally(maglevTable(backends(weights.length, (i) => weights[i] ?? 0), size), weights.length);
+    const slots = tally(
+      maglevTable(
+        backends(weights.length, (i) => weights[i] ?? 0),
+        size,
+      ),
+      weights.length,
+    );
     for (const [i, weight] of weights.entries()) {
       const fair = (size * weight) / sum;
-      t.true(Math.abs((slots[i] ?? 0) - fair) <= Math.max(2, fair * 0.01), `${slots[i]} slots where ${fair.toFixed(0)} are fair`);
+      t.true(
+        Math.abs((slots[i] ?? 0) - fair) <= Math.max(2, fair * 0.01),
+        `${slots[i]} slots where ${fair.toFixed(0)} are fair`,
+      );
     }
   });
 }
@@ -117,7 +136,13 @@ test('a backend of weight 0 takes nothing and changes nothing', (t) => {
 
 test('without any weight there is no table', (t) => {
   t.is(maglevTable([], 251).length, 0);
-  t.is(maglevTable(backends(3, () => 0), 251).length, 0);
+  t.is(
+    maglevTable(
+      backends(3, () => 0),
+      251,
+    ).length,
+    0,
+  );
 });
 
 for (const gone of [0, 42, 99]) {

@@ -20,16 +20,28 @@ const CANONICAL = [
   { name: 'the lowest IPv4 address', text: '0.0.0.0', canonical: '0.0.0.0' },
   { name: 'the highest IPv4 address', text: '255.255.255.255', canonical: '255.255.255.255' },
   { name: 'upper case becomes lower case', text: '2001:DB8::A', canonical: '2001:db8::a' },
-  { name: 'leading zeros of a group go', text: '2001:0db8:0000:0001:0002:0003:0004:0005', canonical: '2001:db8:0:1:2:3:4:5' },
+  {
+    name: 'leading zeros of a group go',
+    text: '2001:0db8:0000:0001:0002:0003:0004:0005',
+    canonical: '2001:db8:0:1:2:3:4:5',
+  },
   { name: 'the longest run of zeros is shortened', text: '2001:0:0:1:0:0:0:1', canonical: '2001:0:0:1::1' },
   { name: 'of two equal runs the first is shortened', text: '2001:db8:0:0:1:0:0:1', canonical: '2001:db8::1:0:0:1' },
   { name: 'a single zero group is not shortened', text: '2001:db8:0:1:1:1:1:1', canonical: '2001:db8:0:1:1:1:1:1' },
-  { name: 'a single zero group that was shortened is written out', text: '1:2:3:4:5:6:7::', canonical: '1:2:3:4:5:6:7:0' },
+  {
+    name: 'a single zero group that was shortened is written out',
+    text: '1:2:3:4:5:6:7::',
+    canonical: '1:2:3:4:5:6:7:0',
+  },
   { name: 'a run at the end', text: '2001:db8:0:0:0:0:0:0', canonical: '2001:db8::' },
   { name: 'a run at the beginning', text: '0:0:0:0:0:0:0:1', canonical: '::1' },
   { name: 'nothing but zeros', text: '0:0:0:0:0:0:0:0', canonical: '::' },
   { name: 'a dotted quad at the end of an IPv6 address', text: '64:ff9b::192.0.2.33', canonical: '64:ff9b::c000:221' },
-  { name: 'an IPv4-translated address is no IPv4-mapped one', text: '::ffff:0:192.0.2.1', canonical: '::ffff:0:c000:201' },
+  {
+    name: 'an IPv4-translated address is no IPv4-mapped one',
+    text: '::ffff:0:192.0.2.1',
+    canonical: '::ffff:0:c000:201',
+  },
 ];
 
 for (const { name, text, canonical } of CANONICAL) {
@@ -84,10 +96,17 @@ const almostAddress = fc.oneof(
   fc.ipV4(),
   fc.ipV6(),
   fc
-    .array(fc.oneof({ weight: 8, arbitrary: group }, { weight: 3, arbitrary: fc.constant('') }, { weight: 1, arbitrary: quad }), {
-      minLength: 1,
-      maxLength: 9,
-    })
+    .array(
+      fc.oneof(
+        { weight: 8, arbitrary: group },
+        { weight: 3, arbitrary: fc.constant('') },
+        { weight: 1, arbitrary: quad },
+      ),
+      {
+        minLength: 1,
+        maxLength: 9,
+      },
+    )
     .map((parts) => parts.join(':')),
 );
 
@@ -135,7 +154,12 @@ const PREFIXES = [
   { name: 'a bare IPv6 address', text: '2001:db8::1', prefix: '2001:db8::1/128', mapped: 128 },
   { name: 'all of IPv4', text: '10.0.0.1/0', prefix: '0.0.0.0/0', mapped: 96 },
   { name: 'all of IPv6', text: '2001:db8::1/0', prefix: '::/0', mapped: 0 },
-  { name: 'spaces around it, as loadBalancerSourceRanges may have them', text: ' 10.0.0.0/8 ', prefix: '10.0.0.0/8', mapped: 104 },
+  {
+    name: 'spaces around it, as loadBalancerSourceRanges may have them',
+    text: ' 10.0.0.0/8 ',
+    prefix: '10.0.0.0/8',
+    mapped: 104,
+  },
 ];
 
 for (const { name, text, prefix, mapped } of PREFIXES) {
@@ -146,7 +170,19 @@ for (const { name, text, prefix, mapped } of PREFIXES) {
   });
 }
 
-for (const text of ['', '/', '/8', '10.0.0.0/', '10.0.0.0/33', '::/129', '10.0.0.0/08', '10.0.0.0/+8', '10.0.0.0/8/8', '10.0.0.0/-1', '10.0.0.0/ 8']) {
+for (const text of [
+  '',
+  '/',
+  '/8',
+  '10.0.0.0/',
+  '10.0.0.0/33',
+  '::/129',
+  '10.0.0.0/08',
+  '10.0.0.0/+8',
+  '10.0.0.0/8/8',
+  '10.0.0.0/-1',
+  '10.0.0.0/ 8',
+]) {
   test(`what is no address range is refused: '${text}'`, (t) => t.is(parsePrefix(text), undefined));
 }
 

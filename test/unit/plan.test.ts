@@ -18,14 +18,24 @@ function apply(rows: Rows, writes: readonly Write[]): Map<string, Row> {
 }
 
 const sorted = (rows: Rows): string[] => [...rows.values()].map((entry) => `${rowKey(entry)}=${entry.value}`).sort();
-const shown = (writes: readonly Write[]): string[] => writes.map(({ op, row: { table, key } }) => `${op} ${table} ${key}`);
+const shown = (writes: readonly Write[]): string[] =>
+  writes.map(({ op, row: { table, key } }) => `${op} ${table} ${key}`);
 
 const someRows = fc
-  .array(fc.tuple(fc.constantFrom(...TABLES), fc.constantFrom('aaa', '\0\0\0', '\xff\x00\x7f', 'aab'), fc.constantFrom('1', '2')), { maxLength: 9 })
+  .array(
+    fc.tuple(
+      fc.constantFrom(...TABLES),
+      fc.constantFrom('aaa', '\0\0\0', '\xff\x00\x7f', 'aab'),
+      fc.constantFrom('1', '2'),
+    ),
+    { maxLength: 9 },
+  )
   .map((entries) => toRows(entries.map(([table, key, value]) => row(table, key, value))));
 
 test('carrying out a plan gives what it was made for', (t) => {
-  fc.assert(fc.property(someRows, someRows, (from, to) => t.deepEqual(sorted(apply(from, plan(from, to, RANKS))), sorted(to))));
+  fc.assert(
+    fc.property(someRows, someRows, (from, to) => t.deepEqual(sorted(apply(from, plan(from, to, RANKS))), sorted(to))),
+  );
 });
 
 test('what is so already costs nothing', (t) => {
@@ -36,8 +46,13 @@ test('what is named comes before what names it, and goes after it', (t) => {
   fc.assert(
     fc.property(someRows, someRows, (from, to) => {
       const writes = plan(from, to, RANKS);
-      const order = writes.map(({ op, row: { table } }) => (op === 'put' ? 0 : 10) + (op === 'put' ? 1 : -1) * RANKS[table as 'names']);
-      t.deepEqual(order, order.toSorted((a, b) => a - b));
+      const order = writes.map(
+        ({ op, row: { table } }) => (op === 'put' ? 0 : 10) + (op === 'put' ? 1 : -1) * RANKS[table as 'names'],
+      );
+      t.deepEqual(
+        order,
+        order.toSorted((a, b) => a - b),
+      );
     }),
   );
 });
@@ -100,22 +115,35 @@ test('an entry that passes from one service to another is replaced and never abs
 
 test('an entry that passes to another service as it is costs nothing', (t) => {
   const entry = row('frontends', 'vip', 'same');
-  t.deepEqual(mergePlans([plan(toRows([entry]), new Map(), RANKS), plan(new Map(), toRows([entry]), RANKS)], RANKS), []);
+  t.deepEqual(
+    mergePlans([plan(toRows([entry]), new Map(), RANKS), plan(new Map(), toRows([entry]), RANKS)], RANKS),
+    [],
+  );
 });
 
 test('however entries pass among services, the plans of all of them give what was wanted', (t) => {
-  const owners = fc.array(fc.record({ key: fc.constantFrom('aaa', 'bbb', 'ccc'), value: fc.constantFrom('1', '2'), service: fc.nat(2) }), { maxLength: 3 });
+  const owners = fc.array(
+    fc.record({ key: fc.constantFrom('aaa', 'bbb', 'ccc'), value: fc.constantFrom('1', '2'), service: fc.nat(2) }),
+    { maxLength: 3 },
+  );
   const split = (entries: readonly { key: string; value: string; service: number }[]): Map<string, Row>[] => {
     const unique = new Map(entries.map((entry) => [entry.key, entry]));
     return [0, 1, 2].map((service) =>
-      toRows([...unique.values()].filter((entry) => entry.service === service).map(({ key, value }) => row('frontends', key, value))),
+      toRows(
+        [...unique.values()]
+          .filter((entry) => entry.service === service)
+          .map(({ key, value }) => row('frontends', key, value)),
+      ),
     );
   };
   const union = (parts: readonly Rows[]): Map<string, Row> => new Map(parts.flatMap((part) => [...part]));
   fc.assert(
     fc.property(owners, owners, (before, after) => {
       const [from, to] = [split(before), split(after)];
-      const writes = mergePlans(from.map((part, i) => plan(part, to[i] ?? new Map<string, Row>(), RANKS)), RANKS);
+      const writes = mergePlans(
+        from.map((part, i) => plan(part, to[i] ?? new Map<string, Row>(), RANKS)),
+        RANKS,
+      );
       t.deepEqual(sorted(apply(union(from), writes)), sorted(union(to)));
     }),
   );

@@ -7,7 +7,9 @@ import { endpoint, ip, ips, node, service, settings, slice } from '../helpers/mo
 
 const SETTINGS = settings();
 const set = (...resources: Resource[]): Change[] => resources.map((resource) => ({ op: 'set', resource }));
-const remove = (kind: Resource['kind'], name: string): Change[] => [{ op: 'delete', kind, namespace: kind === 'Node' ? '' : 'shop', name }];
+const remove = (kind: Resource['kind'], name: string): Change[] => [
+  { op: 'delete', kind, namespace: kind === 'Node' ? '' : 'shop', name },
+];
 const web = service('web', { clusterIps: ips('10.96.0.1') });
 const api = service('api', { clusterIps: ips('10.96.0.2') });
 
@@ -26,11 +28,15 @@ function take(store: Store): Record<string, string[]> {
 }
 
 function frontends({ ports }: DesiredService): string[] {
-  return ports.flatMap((port) => port.frontends.map((entry) => `${entry.address} -> ${entry.outside.map(({ address }) => address).join()}`));
+  return ports.flatMap((port) =>
+    port.frontends.map((entry) => `${entry.address} -> ${entry.outside.map(({ address }) => address).join()}`),
+  );
 }
 
 test('a change of endpoints compiles their service and no other, however many there are', (t) => {
-  const many = Array.from({ length: 1000 }, (_, i) => service(`s${i}`, { clusterIps: [ip(`10.96.${i >> 8}.${i & 255}`)] }));
+  const many = Array.from({ length: 1000 }, (_, i) =>
+    service(`s${i}`, { clusterIps: [ip(`10.96.${i >> 8}.${i & 255}`)] }),
+  );
   const store = given(...many, ...many.map(({ name }) => slice(name, ['10.1.0.1'])));
   store.apply(set(slice('s7', ['10.1.0.1', '10.1.0.2'])));
   t.deepEqual(take(store), { 'shop/s7': ['10.96.0.7 -> 10.1.0.1,10.1.0.2'] });
@@ -116,11 +122,20 @@ test('an address that two services claim is served for the older, and the other 
   const byKey = new Map(desired.map((entry) => [entry.key, entry]));
   t.is(desired.length, 2);
   t.deepEqual(byKey.get('shop/old')?.problems, []);
-  t.deepEqual(byKey.get('shop/old')?.ports.map((port) => port.frontends.length), [1]);
-  t.deepEqual(byKey.get('shop/young')?.ports.map((port) => port.frontends.length), [0]);
+  t.deepEqual(
+    byKey.get('shop/old')?.ports.map((port) => port.frontends.length),
+    [1],
+  );
+  t.deepEqual(
+    byKey.get('shop/young')?.ports.map((port) => port.frontends.length),
+    [0],
+  );
   t.is(byKey.get('shop/young')?.problems.length, 1);
   t.like(byKey.get('shop/young')?.problems[0], { object: 'Service shop/young' });
-  t.regex(byKey.get('shop/young')?.problems[0]?.message ?? '', /192\.0\.2\.9:80\/TCP belongs to the older Service shop\/old/);
+  t.regex(
+    byKey.get('shop/young')?.problems[0]?.message ?? '',
+    /192\.0\.2\.9:80\/TCP belongs to the older Service shop\/old/,
+  );
 });
 
 test('the loser of an address keeps its other addresses', (t) => {
@@ -135,7 +150,10 @@ test('when the owner of an address goes, the next serves it', (t) => {
   const { desired, gone } = store.take(SETTINGS);
   t.deepEqual(gone, ['shop/old']);
   t.deepEqual(desired.map(frontends), [['192.0.2.9 -> ']]);
-  t.deepEqual(desired.flatMap(({ problems }) => problems), []);
+  t.deepEqual(
+    desired.flatMap(({ problems }) => problems),
+    [],
+  );
 });
 
 test('when an older service comes to claim an address, the younger gives it up in the same step', (t) => {
@@ -176,11 +194,23 @@ test('new settings compile every service again', (t) => {
 const NAMES = ['a', 'b', 'c'];
 const step: fc.Arbitrary<Change[]> = fc.oneof(
   fc
-    .record({ name: fc.constantFrom(...NAMES), created: fc.nat(2), external: fc.subarray(['192.0.2.1', '192.0.2.2', '2001:db8::9']) })
+    .record({
+      name: fc.constantFrom(...NAMES),
+      created: fc.nat(2),
+      external: fc.subarray(['192.0.2.1', '192.0.2.2', '2001:db8::9']),
+    })
     .map(({ name, created, external }) => set(service(name, { created, externalIps: ips(...external) }))),
   fc
     .record({ of: fc.constantFrom(...NAMES), name: fc.constantFrom(...NAMES), last: fc.subarray([1, 2, 3]) })
-    .map(({ of, name, last }) => set(slice(of, last.map((n) => endpoint(`10.1.0.${n}`)), { name }))),
+    .map(({ of, name, last }) =>
+      set(
+        slice(
+          of,
+          last.map((n) => endpoint(`10.1.0.${n}`)),
+          { name },
+        ),
+      ),
+    ),
   fc.constantFrom(...NAMES).map((name) => remove('Service', name)),
   fc.constantFrom(...NAMES).map((name) => remove('EndpointSlice', name)),
 );
