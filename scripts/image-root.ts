@@ -2,7 +2,16 @@
  * Puts together the files that the image adds to Debian: `node dist/scripts/image-root.js DIR` fills DIR, which must be empty
  * or absent, with usr/local/bin and opt/weir. The Dockerfile runs it, and the tests do.
  */
-import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -11,8 +20,8 @@ const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 const APP = 'opt/weir';
 const PARTS = ['bin', 'dist/src', 'bpf/build/weir.bpf.o', 'package.json', 'LICENSE', 'LICENSES'];
 /** Declarations, maps and what compilers read and leave behind: nothing that runs. */
-const NOT_RUN = /\.([mc]?ts|map|cc|cpp|c|h|gypi?|a|mk|Makefile)$/;
-const NOT_RUN_FOLDERS = /\/(\.github|obj\.target|(ffi|ref)-napi\/(deps|test|docs|src|example))$/;
+const NOT_RUN = /\.([mc]?ts|map|cc|cpp|c|h|gypi?|a|mk)$|\/Makefile$/;
+const NOT_RUN_FOLDERS = /\/(\.github|\.deps|obj\.target|(ffi|ref)-napi\/(deps|test|docs|src|example))$/;
 
 interface LockedPackage {
   readonly dev?: boolean;

@@ -66,6 +66,7 @@ int weir_xdp(struct xdp_md *ctx)
 
 struct sweep {
 	__u64 now;
+	__u64 time;
 	__u64 kept;
 	__u64 removed;
 };
@@ -73,6 +74,8 @@ struct sweep {
 SEC("syscall")
 int weir_sweep(struct sweep *sweep)
 {
+	sweep->now = 3;
+	sweep->time = 4;
 	sweep->kept = 5;
 	sweep->removed = 6;
 	return 0;
