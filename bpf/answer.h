@@ -11,7 +11,8 @@
 enum {
 	WEIR_MARK = 0x57000000,
 	ANSWER_HOP_LIMIT = 64,
-	QUOTE_MAX = 128, /* bytes of the offending packet that are quoted */
+	QUOTE_MIN = 28, /* bytes of the offending packet that are quoted: the shortest is IPv4 and UDP */
+	QUOTE_MAX = 128,
 };
 
 /*
@@ -166,17 +167,17 @@ static __always_inline __s64 quote_sum(struct __sk_buff *skb, const struct packe
 	__u16 stored = 0;
 	__s64 sum;
 
-	if (length == 0 || length > QUOTE_MAX || bpf_skb_load_bytes(skb, p->l3, quote, length))
+	if (length < QUOTE_MIN || length > QUOTE_MAX || bpf_skb_load_bytes(skb, p->l3, quote, length))
 		return -1;
 	words = (length + 3) & ~3U;
-	if (words == 0 || words > QUOTE_MAX)
+	if (words < QUOTE_MIN || words > QUOTE_MAX)
 		return -1;
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)quote, words, 0);
 	if (!check || !checksum_is_partial(skb, check))
 		return sum;
 	__builtin_memset(quote, 0, sizeof(quote));
-	if (transport == 0 || transport > sizeof(struct tcphdr) || bpf_skb_load_bytes(skb, p->l4, quote, transport) ||
-	    bpf_skb_load_bytes(skb, check, &stored, sizeof(stored)))
+	if (transport < sizeof(struct udphdr) || transport > sizeof(struct tcphdr) ||
+	    bpf_skb_load_bytes(skb, p->l4, quote, transport) || bpf_skb_load_bytes(skb, check, &stored, sizeof(stored)))
 		return -1;
 	__u16 completed = ~fold(bpf_csum_diff(NULL, 0, (__be32 *)quote, sizeof(struct tcphdr), 0));
 

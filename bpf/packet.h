@@ -17,7 +17,7 @@
 /*
  * Functions that are neither inlined nor static are verified by the kernel once, on their own, instead of once for every path
  * that leads to them: without that the programs exceed what a kernel is willing to check. The price is that each must look at
- * its pointers, though no caller passes NULL.
+ * its pointers, though no caller passes NULL, and that before Linux 6.2 none may use what it was handed as a map's key or value.
  */
 
 /* What a stage decided. Only the entry points turn it into an XDP or TC code. */

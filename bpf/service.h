@@ -92,10 +92,8 @@ static __always_inline struct frontend *frontend_find(const struct packet *p)
 }
 
 /* A packet to one of our frontends: STEP_FORWARD with its flow. STEP_NEXT where it is to none. */
-__noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p, enum origin origin, struct flow *flow)
+static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p, enum origin origin, struct flow *flow)
 {
-	if (!p || !flow)
-		return STEP_PASS;
 	struct frontend *frontend = frontend_find(p);
 	struct flow *known;
 	enum step step;
@@ -123,10 +121,8 @@ static __always_inline struct frontend *frontend_of_any_node(const struct packet
 }
 
 /* A packet that came through a tunnel: it goes to the endpoint that the other node chose, if that backs the frontend. */
-__noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p, struct ip *endpoint, struct flow *flow)
+static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p, struct ip *endpoint, struct flow *flow)
 {
-	if (!p || !endpoint || !flow)
-		return STEP_PASS;
 	struct frontend *frontend = frontend_find(p);
 	struct local_key key = { .address = *endpoint };
 	struct local_backend *local;
@@ -152,10 +148,8 @@ __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p, struct
 }
 
 /* A reply to a port of this node that stands for a client. */
-__noinline enum step from_snat(struct __sk_buff *skb, struct packet *p, long *action)
+static __noinline enum step from_snat(struct __sk_buff *skb, struct packet *p, long *action)
 {
-	if (!p || !action)
-		return STEP_PASS;
 	struct flow6_key to = { .protocol = p->tuple.protocol };
 	struct flow *back;
 
@@ -174,10 +168,8 @@ __noinline enum step from_snat(struct __sk_buff *skb, struct packet *p, long *ac
 }
 
 /* A reply, at ingress, of a flow that is redirected both ways: on to the client's device, where it gets its frontend back. */
-__noinline enum step reply_shortcut(struct __sk_buff *skb, struct packet *p, long *action)
+static __noinline enum step reply_shortcut(struct __sk_buff *skb, struct packet *p, long *action)
 {
-	if (!p || !action)
-		return STEP_PASS;
 	struct flow *back = flow_find(p->family, &p->tuple);
 	struct bpf_fib_lookup fib;
 
@@ -218,49 +210,87 @@ static __always_inline must_use enum step carry_out(struct __sk_buff *skb, struc
 	return step;
 }
 
+/* RFC 9293 section 3.1 */
+enum tcp_option {
+	OPTION_END = 0,
+	OPTION_NOTHING = 1,
+	OPTION_SEGMENT_SIZE = 2,
+	OPTIONS_MAX = 40, /* bytes of options that a header can hold */
+	OPTIONS_MASK = 63,
+};
+
+struct option_search {
+	__u8 options[OPTIONS_MASK + 5];
+	__u32 at;
+	__u32 length;
+	__u32 found; /* offset of the segment size within the options + 1, 0: none */
+	__be16 size;
+	__u16 pad;
+};
+
+/* One option further; 1 ends the search. A loop of its own: unrolled into paths, 40 of them exceed what a kernel checks. */
+static long search_option(__u32 index, struct option_search *search)
+{
+	const __u8 *option = at_offset(search->options, search->at, OPTIONS_MASK);
+
+	if (search->at + 4 > search->length || option[0] == OPTION_END)
+		return 1;
+	if (option[0] == OPTION_SEGMENT_SIZE && option[1] == 4) {
+		search->size = (__be16)(option[3] << 8 | option[2]);
+		search->found = search->at + 2 + 1;
+		return 1;
+	}
+	search->at += option[0] == OPTION_NOTHING || option[1] < 2 ? 1 : option[1];
+	return 0;
+}
+
+/* Where the segment size stands in a TCP header's options, from the start of the frame; 0: nowhere. */
+static __always_inline __u32 find_segment_size(struct __sk_buff *skb, const struct packet *p, __be16 *size)
+{
+	struct option_search search = {};
+	__u8 offset = 0;
+	__u32 begin = p->l4 + sizeof(struct tcphdr);
+
+	if (bpf_skb_load_bytes(skb, p->l4 + 12, &offset, 1))
+		return 0;
+	search.length = (offset >> 4) * 4 - sizeof(struct tcphdr);
+	if (search.length < 4 || search.length > OPTIONS_MAX || bpf_skb_load_bytes(skb, begin, search.options, search.length))
+		return 0;
+	bpf_loop(OPTIONS_MAX, search_option, &search, 0);
+	*size = search.size;
+	return search.found ? begin + search.found - 1 : 0;
+}
+
+static __always_inline __u16 swap_bytes(__u16 x)
+{
+	return x << 8 | x >> 8;
+}
+
 /* Lowers the segment size that a DSR backend offers, so that the client's packets fit into the tunnel (RFC 9293 section 3.7.1). */
 static __noinline enum step clamp_segment_size(struct __sk_buff *skb, struct packet *p)
 {
 	struct uplink *uplink = uplink_of(p->ifindex);
-	__u8 options[40] = {}; /* RFC 9293: at most 40 bytes of options */
-	__u8 offset = 0;
-	__u32 at = 0, length, limit;
+	__be16 offered = 0, fits;
+	__u32 where = find_segment_size(skb, p, &offered), limit;
+	bool odd;
 
-	if (!uplink || bpf_skb_load_bytes(skb, p->l4 + 12, &offset, 1))
-		return STEP_NEXT;
-	length = (offset >> 4) * 4 - sizeof(struct tcphdr);
-	if (length < 4 || length > sizeof(options) || bpf_skb_load_bytes(skb, p->l4 + sizeof(struct tcphdr), options, length))
+	if (!uplink || !where)
 		return STEP_NEXT;
 	limit = uplink->mtu - 2 * tunnel_overhead(p->family) - sizeof(struct tcphdr);
-	for (int i = 0; i < 40 && at <= sizeof(options) - 4; i++) {
-		__u8 kind = options[at], size = options[at + 1];
-
-		if (kind == 2 && size == 4) {
-			__be16 offered = (__be16)(options[at + 3] << 8 | options[at + 2]), fits = bpf_htons(limit);
-			__u32 where = p->l4 + sizeof(struct tcphdr) + at + 2;
-
-			if (bpf_ntohs(offered) <= limit)
-				return STEP_NEXT;
-			/* options are 2-byte aligned or not; a sum over an odd position is the byte-swapped one */
-			if (bpf_l4_csum_replace(skb, checksum_offset(p),
-						at & 1 ? bpf_htons(bpf_ntohs(offered) << 8 | bpf_ntohs(offered) >> 8) : offered,
-						at & 1 ? bpf_htons(limit << 8 | limit >> 8) : fits, sizeof(fits)) ||
-			    bpf_skb_store_bytes(skb, where, &fits, sizeof(fits), 0))
-				return drop(p, REASON_INTERNAL);
-			return STEP_NEXT;
-		}
-		if (kind == 0)
-			return STEP_NEXT;
-		at += kind == 1 || size < 2 ? 1 : size;
-	}
+	if (bpf_ntohs(offered) <= limit)
+		return STEP_NEXT;
+	fits = bpf_htons(limit);
+	odd = (where - p->l4) & 1; /* a sum over an odd position is the byte-swapped one */
+	if (bpf_l4_csum_replace(skb, checksum_offset(p), odd ? swap_bytes(offered) : offered, odd ? swap_bytes(fits) : fits,
+				sizeof(fits)) ||
+	    bpf_skb_store_bytes(skb, where, &fits, sizeof(fits), 0))
+		return drop(p, REASON_INTERNAL);
 	return STEP_NEXT;
 }
 
 /* Where a packet leaves towards a client: a backend's reply becomes the frontend's. */
-__noinline enum step service_egress(struct __sk_buff *skb, struct packet *p)
+static __noinline enum step service_egress(struct __sk_buff *skb, struct packet *p)
 {
-	if (!p)
-		return STEP_PASS;
 	struct flow *back = flow_find(p->family, &p->tuple);
 	struct flow6_key to = {
 		.destination = p->tuple.destination,

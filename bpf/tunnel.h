@@ -147,10 +147,8 @@ static __noinline enum parsed unwrap(struct __sk_buff *skb, struct packet *p)
  * A tunnelled packet for an endpoint of this node. On STEP_NEXT the packet is the inner one and must be for the endpoint
  * in *endpoint. Packets in tunnels that end at the node itself (an overlay's) are left alone.
  */
-__noinline enum step receive_tunnelled(struct __sk_buff *skb, struct packet *p, struct ip *endpoint)
+static __noinline enum step receive_tunnelled(struct __sk_buff *skb, struct packet *p, struct ip *endpoint)
 {
-	if (!p || !endpoint)
-		return STEP_PASS;
 	struct endpoint *known = bpf_map_lookup_elem(&weir_endpoints, &p->tuple.destination);
 	enum parsed parsed;
 
