@@ -12,12 +12,17 @@ export interface MaglevBackend {
 }
 
 const LARGEST = 1048507;
-/** Primes near powers of two, so that a table seldom changes its size; the last is the largest that a segment of the arena holds. */
-const SIZES = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65537, 131071, 262139, 524287, LARGEST] as const;
+/**
+ * Primes near powers of two. A table that changes its size moves half of all flows, so small services share one size: only a
+ * lone backend, whose table says the same in every slot, has less. The last is the largest that a segment of the arena holds.
+ */
+const LONE = 251;
+const SIZES = [1021, 2039, 4093, 8191, 16381, 32749, 65537, 131071, 262139, 524287, LARGEST] as const;
 const SLOTS_PER_BACKEND = 100;
 
 /** The number of slots for so many backends: at least 100 each (up to 10,485), which keeps shares within about 1 % of each other. */
 export function maglevSize(backends: number): number {
+  if (backends <= 1) return LONE;
   return SIZES.find((size) => size >= backends * SLOTS_PER_BACKEND) ?? LARGEST;
 }
 
