@@ -15,6 +15,8 @@ TS_SOURCES := $(shell find src test scripts bench -name '*.ts' 2>/dev/null)
 
 # node-gyp compiles the FFI against the headers that came with this node, where it has them, instead of fetching some
 export npm_config_nodedir := $(shell d=$$(node -p 'require("path").resolve(process.execPath, "../..")' 2>/dev/null); [ -e "$$d/include/node/node.h" ] && echo $$d)
+# node-addon-api 3, with which the FFI is written, is not C++20, and the headers of Node 24 ask for that unless told otherwise
+export CXXFLAGS ?= -std=gnu++17
 
 .PHONY: build test demo bench check clean deps layout format test-unit test-packet test-netns
 

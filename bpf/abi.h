@@ -295,6 +295,11 @@ struct sysctl {
 	char value[16];
 };
 
+/* HOST:PORT of the API server that answered last: where to look for it when names and ClusterIPs do not resolve */
+struct api {
+	char address[64];
+};
+
 /* kind namespace/name[/rule] of the object that an id stands for */
 struct name {
 	char text[WEIR_NAME_LENGTH];

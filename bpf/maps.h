@@ -150,6 +150,14 @@ struct {
 	__type(value, struct sysctl);
 } weir_sysctls MAP;
 
+/* Agent: the API server that answered last, for the next agent. One entry. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct api);
+} weir_api MAP;
+
 /* Programs: what was dropped lately. Counts may miss an increment when two cores meet on one entry. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

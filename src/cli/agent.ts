@@ -11,7 +11,7 @@ import type { AgentOptions } from '../options.js';
 import { AGENT_FLAGS, agentOptions } from './agent-flags.js';
 import { defineCommand, type ExitCode } from './command.js';
 import type { Context } from './context.js';
-import { openSource } from './source.js';
+import { type Memory, openSource } from './source.js';
 
 const OBJECT = fileURLToPath(new URL('../../../bpf/build/weir.bpf.o', import.meta.url));
 
@@ -41,8 +41,18 @@ export const agentCommand = defineCommand({
 async function runAgent(options: AgentOptions, log: Log, context: Context): Promise<void> {
   using agent = new Agent(options, log, await readNetwork(), OBJECT);
   log('info', `started pid=${process.pid} node=${options.nodeName} bpf-root=${options.bpfRoot}`);
-  await agent.run(openSource(options), context.signal);
+  await agent.run(openSource(options, apiMemory(options.bpfRoot)), context.signal);
   log('info', 'ended; the dataplane stays in force');
+}
+
+/** Where the API server was last found, kept with the pins: names and ClusterIPs may not lead there while the node starts. */
+function apiMemory(root: string): Memory {
+  using table = openTable(root, MAPS.weir_api);
+  const remember = (address: string): void => {
+    using kept = openTable(root, MAPS.weir_api);
+    kept.set(0, { address });
+  };
+  return { remembered: table.get(0)?.address || undefined, remember };
 }
 
 /** What the last agent said of itself holds no longer: `weir status` must not take it for this one's word. */

@@ -1,6 +1,15 @@
 /** The flow tables as they are pinned: entries towards backends, and how many each backend has. */
 import { formatSocket, type Ip, ipFromBytes } from '../core/net.js';
-import { decodeFlow, type Flow, FLOW_KIND, FLOW_STATE, type Flow4Key, type Flow6Key, flowCodec, MAPS } from '../maps/layout.js';
+import {
+  decodeFlow,
+  type Flow,
+  FLOW_KIND,
+  FLOW_STATE,
+  type Flow4Key,
+  type Flow6Key,
+  flowCodec,
+  MAPS,
+} from '../maps/layout.js';
 import { openTable } from '../maps/table.js';
 
 export interface ForwardFlow {

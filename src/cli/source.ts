@@ -9,7 +9,17 @@ export interface SourceOptions {
   readonly apiservers: readonly string[];
 }
 
-export function openSource({ manifests, kubeconfig, apiservers }: SourceOptions): Source {
+/** The API server's address as it is kept with the pins. */
+export interface Memory {
+  readonly remembered?: string | undefined;
+  readonly remember?: (address: string) => void;
+}
+
+export function openSource({ manifests, kubeconfig, apiservers }: SourceOptions, memory: Memory = {}): Source {
   if (manifests !== undefined) return manifestSource({ directory: manifests });
-  return kubernetesSource({ kubeconfig, apiserver: apiservers.length > 0 ? apiservers.join(',') : undefined });
+  return kubernetesSource({
+    ...memory,
+    kubeconfig,
+    apiserver: apiservers.length > 0 ? apiservers.join(',') : undefined,
+  });
 }

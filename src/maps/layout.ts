@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0x3fa2a273;
+export const LAYOUT_HASH = 0x810d501a;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;
@@ -267,82 +267,6 @@ export const flowCodec: Codec<Flow> = {
   decode: decodeFlow,
 };
 
-/** struct endpoint, 8 bytes */
-export interface Endpoint {
-  readonly ifindex: number;
-  readonly flags: number;
-}
-
-export function encodeEndpoint(value: Endpoint, buffer: Buffer, offset = 0): void {
-  buffer.writeUInt32LE(value.ifindex, offset);
-  buffer.writeUInt32LE(value.flags, offset + 4);
-}
-
-export function decodeEndpoint(buffer: Buffer, offset = 0): Endpoint {
-  return {
-    ifindex: buffer.readUInt32LE(offset),
-    flags: buffer.readUInt32LE(offset + 4),
-  };
-}
-
-export const endpointCodec: Codec<Endpoint> = {
-  name: 'endpoint',
-  size: 8,
-  encode: encodeEndpoint,
-  decode: decodeEndpoint,
-};
-
-/** struct local_key, 20 bytes */
-export interface LocalKey {
-  readonly address: Ip;
-  readonly service: number;
-}
-
-export function encodeLocalKey(value: LocalKey, buffer: Buffer, offset = 0): void {
-  writeIp(buffer, offset, value.address);
-  buffer.writeUInt32LE(value.service, offset + 16);
-}
-
-export function decodeLocalKey(buffer: Buffer, offset = 0): LocalKey {
-  return {
-    address: readIp(buffer, offset),
-    service: buffer.readUInt32LE(offset + 16),
-  };
-}
-
-export const localKeyCodec: Codec<LocalKey> = {
-  name: 'local_key',
-  size: 20,
-  encode: encodeLocalKey,
-  decode: decodeLocalKey,
-};
-
-/** struct local_backend, 8 bytes */
-export interface LocalBackend {
-  readonly backend: number;
-  readonly port: number;
-}
-
-export function encodeLocalBackend(value: LocalBackend, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 8);
-  buffer.writeUInt32LE(value.backend, offset);
-  buffer.writeUInt16BE(value.port, offset + 4);
-}
-
-export function decodeLocalBackend(buffer: Buffer, offset = 0): LocalBackend {
-  return {
-    backend: buffer.readUInt32LE(offset),
-    port: buffer.readUInt16BE(offset + 4),
-  };
-}
-
-export const localBackendCodec: Codec<LocalBackend> = {
-  name: 'local_backend',
-  size: 8,
-  encode: encodeLocalBackend,
-  decode: decodeLocalBackend,
-};
-
 /** struct frontend_key, 20 bytes */
 export interface FrontendKey {
   readonly address: Ip;
@@ -580,6 +504,57 @@ export const backendCodec: Codec<Backend> = {
   decode: decodeBackend,
 };
 
+/** struct local_key, 20 bytes */
+export interface LocalKey {
+  readonly address: Ip;
+  readonly service: number;
+}
+
+export function encodeLocalKey(value: LocalKey, buffer: Buffer, offset = 0): void {
+  writeIp(buffer, offset, value.address);
+  buffer.writeUInt32LE(value.service, offset + 16);
+}
+
+export function decodeLocalKey(buffer: Buffer, offset = 0): LocalKey {
+  return {
+    address: readIp(buffer, offset),
+    service: buffer.readUInt32LE(offset + 16),
+  };
+}
+
+export const localKeyCodec: Codec<LocalKey> = {
+  name: 'local_key',
+  size: 20,
+  encode: encodeLocalKey,
+  decode: decodeLocalKey,
+};
+
+/** struct local_backend, 8 bytes */
+export interface LocalBackend {
+  readonly backend: number;
+  readonly port: number;
+}
+
+export function encodeLocalBackend(value: LocalBackend, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 8);
+  buffer.writeUInt32LE(value.backend, offset);
+  buffer.writeUInt16BE(value.port, offset + 4);
+}
+
+export function decodeLocalBackend(buffer: Buffer, offset = 0): LocalBackend {
+  return {
+    backend: buffer.readUInt32LE(offset),
+    port: buffer.readUInt16BE(offset + 4),
+  };
+}
+
+export const localBackendCodec: Codec<LocalBackend> = {
+  name: 'local_backend',
+  size: 8,
+  encode: encodeLocalBackend,
+  decode: decodeLocalBackend,
+};
+
 /** struct hop, 16 bytes */
 export interface Hop {
   readonly where: bigint;
@@ -669,6 +644,31 @@ export const uplinkCodec: Codec<Uplink> = {
   size: 48,
   encode: encodeUplink,
   decode: decodeUplink,
+};
+
+/** struct endpoint, 8 bytes */
+export interface Endpoint {
+  readonly ifindex: number;
+  readonly flags: number;
+}
+
+export function encodeEndpoint(value: Endpoint, buffer: Buffer, offset = 0): void {
+  buffer.writeUInt32LE(value.ifindex, offset);
+  buffer.writeUInt32LE(value.flags, offset + 4);
+}
+
+export function decodeEndpoint(buffer: Buffer, offset = 0): Endpoint {
+  return {
+    ifindex: buffer.readUInt32LE(offset),
+    flags: buffer.readUInt32LE(offset + 4),
+  };
+}
+
+export const endpointCodec: Codec<Endpoint> = {
+  name: 'endpoint',
+  size: 8,
+  encode: encodeEndpoint,
+  decode: decodeEndpoint,
 };
 
 /** struct prefix_key, 20 bytes */
@@ -763,6 +763,28 @@ export const sysctlCodec: Codec<Sysctl> = {
   size: 32,
   encode: encodeSysctl,
   decode: decodeSysctl,
+};
+
+/** struct api, 64 bytes */
+export interface Api {
+  readonly address: string;
+}
+
+export function encodeApi(value: Api, buffer: Buffer, offset = 0): void {
+  writeText(buffer, offset, 64, value.address);
+}
+
+export function decodeApi(buffer: Buffer, offset = 0): Api {
+  return {
+    address: readText(buffer, offset, 64),
+  };
+}
+
+export const apiCodec: Codec<Api> = {
+  name: 'api',
+  size: 64,
+  encode: encodeApi,
+  decode: decodeApi,
 };
 
 /** struct drop_key, 40 bytes */
@@ -903,28 +925,6 @@ export const MAPS = {
     key: flow6KeyCodec,
     value: flowCodec,
   },
-  /** ip -> endpoint */
-  weir_endpoints: {
-    name: 'weir_endpoints',
-    type: 1,
-    keySize: 16,
-    valueSize: 8,
-    maxEntries: 16384,
-    flags: 1,
-    key: ipCodec,
-    value: endpointCodec,
-  },
-  /** local_key -> local_backend */
-  weir_local: {
-    name: 'weir_local',
-    type: 1,
-    keySize: 20,
-    valueSize: 8,
-    maxEntries: 65536,
-    flags: 1,
-    key: localKeyCodec,
-    value: localBackendCodec,
-  },
   /** frontend_key -> frontend */
   weir_frontends: {
     name: 'weir_frontends',
@@ -980,6 +980,17 @@ export const MAPS = {
     key: u32Codec,
     value: backendCodec,
   },
+  /** local_key -> local_backend */
+  weir_local: {
+    name: 'weir_local',
+    type: 1,
+    keySize: 20,
+    valueSize: 8,
+    maxEntries: 65536,
+    flags: 1,
+    key: localKeyCodec,
+    value: localBackendCodec,
+  },
   /** __u32 -> __u32 */
   weir_slots: {
     name: 'weir_slots',
@@ -1024,6 +1035,17 @@ export const MAPS = {
     key: u32Codec,
     value: uplinkCodec,
   },
+  /** ip -> endpoint */
+  weir_endpoints: {
+    name: 'weir_endpoints',
+    type: 1,
+    keySize: 16,
+    valueSize: 8,
+    maxEntries: 16384,
+    flags: 1,
+    key: ipCodec,
+    value: endpointCodec,
+  },
   /** prefix_key -> __u32 */
   weir_sources: {
     name: 'weir_sources',
@@ -1056,6 +1078,17 @@ export const MAPS = {
     flags: 1,
     key: sysctlKeyCodec,
     value: sysctlCodec,
+  },
+  /** __u32 -> api */
+  weir_api: {
+    name: 'weir_api',
+    type: 2,
+    keySize: 4,
+    valueSize: 64,
+    maxEntries: 1,
+    flags: 0,
+    key: u32Codec,
+    value: apiCodec,
   },
   /** drop_key -> drop */
   weir_drops: {

@@ -1,4 +1,5 @@
 /** HTTP with the API server: requests with deadlines, bodies, lines; several addresses tried in turn. */
+import { formatSocket } from '../core/net.js';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { WeirError } from '../errors.js';
@@ -37,11 +38,18 @@ const ERROR_BODY_CHARACTERS = 16 * 1024;
 export class ApiClient {
   readonly #servers: readonly ApiServer[];
   readonly #deadlines: ApiDeadlines;
+  readonly #reached: (address: string) => void;
   #current = 0;
 
-  constructor(servers: readonly ApiServer[], deadlines: ApiDeadlines) {
+  /** `reached` is told the address and port behind every answer. */
+  constructor(
+    servers: readonly ApiServer[],
+    deadlines: ApiDeadlines,
+    reached: (address: string) => void = () => undefined,
+  ) {
     this.#servers = servers;
     this.#deadlines = deadlines;
+    this.#reached = reached;
   }
 
   /** The JSON body of a GET. */
@@ -69,6 +77,9 @@ export class ApiClient {
     if (!server) throw new ApiError('no API server is configured');
     try {
       const response = await open(server, `${path}?${new URLSearchParams(query).toString()}`, this.#deadlines, signal);
+      const { remoteAddress, remotePort } = response.socket;
+      if (remoteAddress !== undefined && remotePort !== undefined)
+        this.#reached(formatSocket(remoteAddress, remotePort));
       if (response.statusCode === 200) return response;
       throw await this.#refusal(response);
     } catch (error) {

@@ -24,6 +24,8 @@ export interface ApiAddress {
   readonly kubeconfig?: string | undefined;
   /** `HOST:PORT[,HOST:PORT...]` in place of the configured server. */
   readonly apiserver?: string | undefined;
+  /** `HOST:PORT` that answered an earlier agent: tried when the others do not answer. */
+  readonly remembered?: string | undefined;
 }
 
 /** A name that the certificate of every API server carries. */
@@ -42,10 +44,11 @@ export async function loadApiServers(address: ApiAddress): Promise<readonly ApiS
       `read ${address.kubeconfig ?? 'service account'}: its current context names no cluster`,
     );
   const user = config.getCurrentUser() ?? { name: 'anonymous' };
-  const urls = address.apiserver?.split(',').map((text) => replaceHost(cluster.server, text.trim())) ?? [
+  const given = address.apiserver?.split(',').map((text) => replaceHost(cluster.server, text.trim())) ?? [
     cluster.server,
   ];
-  return urls.map((url) => {
+  const remembered = address.remembered ? [replaceHost(cluster.server, address.remembered)] : [];
+  return [...new Set([...given, ...remembered])].map((url) => {
     const own = new Config();
     // The library refuses plain HTTP unless certificate checks are off; over HTTP there is none to check.
     const skipTLSVerify = cluster.skipTLSVerify || url.startsWith('http:');

@@ -11,6 +11,8 @@ export interface KubernetesOptions extends ApiAddress {
   readonly resources?: readonly ApiResource[];
   readonly timing?: Partial<KubernetesTiming>;
   readonly random?: () => number;
+  /** Told when another address of the API server has answered than before. */
+  readonly remember?: (address: string) => void;
 }
 
 export interface KubernetesTiming extends ApiDeadlines, ReflectorTiming {
@@ -64,7 +66,13 @@ class KubernetesSource implements WatchSource {
   async start(events: WatchEvents): Promise<void> {
     const { resources = API_RESOURCES, random = Math.random } = this.#options;
     const timing = { ...TIMING, ...this.#options.timing };
-    const client = new ApiClient(await loadApiServers(this.#options), timing);
+    let last = '';
+    const reached = (address: string): void => {
+      if (address === last) return;
+      last = address;
+      this.#options.remember?.(address);
+    };
+    const client = new ApiClient(await loadApiServers(this.#options), timing, reached);
     const batch = new ChangeBatch(timing.batchMs, (changes) => events.changes(changes));
     this.#batch = batch;
     const health = new ApiHealth(events);

@@ -20,7 +20,9 @@ const TIMING: Partial<KubernetesTiming> = {
 interface World {
   readonly api: MisbehavingApi;
   readonly mirror: Mirror;
-  start(options?: { apiserver?: string; timing?: Partial<KubernetesTiming> }): Promise<void>;
+  start(options?: { apiserver?: string; remembered?: string; timing?: Partial<KubernetesTiming> }): Promise<void>;
+  /** Addresses that the source wanted remembered. */
+  readonly remembered: readonly string[];
   stop(): Promise<void>;
   /** Started, synced, and watching all three collections. */
   ready(): Promise<void>;
@@ -46,8 +48,10 @@ async function world(t: ExecutionContext): Promise<World> {
     await api.close();
     await rm(directory, { recursive: true, force: true });
   });
-  const start: World['start'] = async ({ apiserver, timing } = {}) => {
-    const source = kubernetesSource({ kubeconfig, apiserver, timing: { ...TIMING, ...timing } });
+  const addresses: string[] = [];
+  const remember = (address: string): void => void addresses.push(address);
+  const start: World['start'] = async ({ timing, ...options } = {}) => {
+    const source = kubernetesSource({ kubeconfig, ...options, remember, timing: { ...TIMING, ...timing } });
     stops.push(() => source.stop());
     await source.start(mirror);
   };
@@ -56,7 +60,7 @@ async function world(t: ExecutionContext): Promise<World> {
     await start();
     await mirror.until('sync', () => mirror.syncs === 1 && watching());
   };
-  return { api, mirror, start, stop, ready };
+  return { api, mirror, start, stop, ready, remembered: addresses };
 }
 
 function configFor(server: string): string {
@@ -337,6 +341,16 @@ test('of several API servers the next one is asked when one is away', async (t) 
   await start({ apiserver: `127.0.0.1:${port},127.0.0.1:${api.port}` });
   await mirror.until('sync', () => mirror.syncs === 1);
   t.deepEqual(mirror.keys, ALL);
+});
+
+test('the address that answered is remembered once, and found again by an agent whose own address leads nowhere', async (t) => {
+  const { api, mirror, start, stop, ready, remembered } = await world(t);
+  await ready();
+  const address = new URL(api.url).host;
+  t.deepEqual(remembered, [address]);
+  await stop();
+  await start({ apiserver: '127.0.0.1:1', remembered: address });
+  await mirror.until('sync', () => mirror.syncs === 2);
 });
 
 test('an address that is none, or a kubeconfig that is not there, stops the start', async (t) => {
