@@ -12,6 +12,7 @@
 
 enum {
 	PORT_TRIES = 16,
+	RECLAIM_TRIES = 16, /* the last of SNAT_TRIES also take ports of ended flows: backends remember those for a while */
 	SNAT_TRIES = 64, /* bounds what a new flow costs where the range is nearly used up */
 	FLOW_IDLE_COLLIDING = 60, /* s after which another flow may take over a client's port at a backend */
 };
@@ -115,7 +116,8 @@ __noinline enum step record_snat(struct packet *p, struct flow *flow)
 			offset = 0;
 		snat_key(&key, flow, bpf_htons(config->snat_first + offset++));
 		if (bpf_map_update_elem(&weir_snat, &key, &back, BPF_NOEXIST) == 0 ||
-		    (snat_reclaim(p, flow, &key) && bpf_map_update_elem(&weir_snat, &key, &back, BPF_NOEXIST) == 0)) {
+		    (i >= SNAT_TRIES - RECLAIM_TRIES && snat_reclaim(p, flow, &key) &&
+		     bpf_map_update_elem(&weir_snat, &key, &back, BPF_NOEXIST) == 0)) {
 			flow->nat_port = key.destination_port;
 			return STEP_NEXT;
 		}

@@ -3,133 +3,97 @@
  * kernel; the node's devices are watched and get their programs. All that must outlive the agent is pinned.
  */
 import { statSync } from 'node:fs';
-import { type DesiredService, type Settings } from './core/desired.js';
+import { Applier } from './agent/applier.js';
+import { Attachments } from './agent/attachments.js';
+import type { Log } from './agent/log.js';
+import { applySysctls } from './agent/sysctls.js';
+import type { DesiredService, Settings } from './core/desired.js';
 import type { Problem, Source } from './core/model.js';
 import type { Ip } from './core/net.js';
-import { bindings, deviceRoles, type Link, type Network, type Roles } from './core/network.js';
+import { bindings, deviceRoles, type Network, type Roles } from './core/network.js';
 import { chooseDevices, settingsFingerprint, settingsOf, tunnelSources } from './core/settings.js';
 import { Store } from './core/store.js';
 import { describeError } from './errors.js';
 import { serveHealth } from './host/health.js';
 import { NetworkMonitor } from './host/monitor.js';
 import { readNetwork } from './host/network.js';
-import { neededSysctls, writeSysctl } from './host/sysctl.js';
 import { ticksPerSecond } from './loader/clock.js';
 import { type Dataplane, openDataplane } from './loader/dataplane.js';
+import { refuseOtherLayout } from './maps/compatible.js';
 import { KernelTables } from './maps/kernel-tables.js';
 import { type Config, LAYOUT_HASH, MAPS } from './maps/layout.js';
-import { NodeTables } from './maps/node.js';
-import { localEndpoints, ServiceTables } from './maps/services.js';
+import type { NodeState } from './maps/node.js';
 import { openTable, type Table } from './maps/table.js';
 import type { AgentOptions } from './options.js';
-
-export type Log = (level: 'info' | 'warn' | 'error', message: string) => void;
 
 /** New flows a second on one core above which those that a hash carries are not recorded. */
 const FLOOD_RATE = 125_000;
 const SWEEP_INTERVAL = 5_000;
 const HOUSEKEEPING_INTERVAL = 1_000;
 const NETWORK_DELAY = 30;
-/** ms for which a removed backend keeps its TCP flows. */
-const DRAIN = 300_000;
 
-export class Agent {
+export class Agent implements Disposable {
   readonly #options: AgentOptions;
   readonly #log: Log;
   readonly #store = new Store();
   readonly #dataplane: Dataplane;
   readonly #tables: KernelTables;
   readonly #config: Table<number, Config>;
-  readonly #node: NodeTables;
-  #services: ServiceTables;
+  readonly #applier: Applier;
+  readonly #attachments: Attachments;
   #network: Network;
   #roles: Roles;
   #settings: Settings;
-  /** Addresses of the endpoints on this node, by service. */
-  readonly #local = new Map<string, ReadonlyMap<Ip, { host: boolean }>>();
-  readonly #attached = new Map<number, string>();
-  readonly #xdp = new Set<number>();
-  #sourceSynced = false;
-  #generation = 0n;
-  #writes = 0;
+  #synced = false;
+  #generation: bigint;
+  /** Entries written before the source had spoken. */
+  #early = 0;
   #sweeping = false;
+  #reading = false;
+  #stale = false;
+  #failing = false;
   /** One moment on both clocks: flows are timed in ticks, people read seconds. */
   #clock = { ticks: 0n, ticksTime: 0n };
-  #reading = false;
-  #failing = false;
 
+  /** Loads the programs and adopts what is pinned. Throws as openDataplane does, and WEIR_DEVICE. */
   constructor(options: AgentOptions, log: Log, network: Network, objectPath: string) {
     this.#options = options;
     this.#log = log;
     this.#network = network;
     this.#roles = chooseDevices(network, options);
     this.#settings = settingsOf(options, network, this.#roles, this.#store.nodes);
-    this.#setSysctlsLater = neededSysctls();
     const { bpfRoot, flowEntries } = options;
+    refuseOtherLayout(bpfRoot);
     this.#dataplane = openDataplane({ objectPath, bpfRoot, ...(flowEntries ? { flowEntries } : {}) });
     this.#tables = new KernelTables(bpfRoot);
     this.#config = openTable(bpfRoot, MAPS.weir_config);
-    this.#services = this.#adopt();
-    for (const [key, rows] of this.#services.rows()) this.#local.set(key, localEndpoints(rows));
-    this.#node = new NodeTables(this.#tables);
+    this.#attachments = new Attachments(this.#dataplane, options.xdp, log);
+    this.#applier = new Applier(
+      this.#tables,
+      (endpoints) => this.#describeNode(endpoints),
+      (problem) => this.#report(problem),
+    );
     this.#generation = this.#config.get(0)?.generation ?? 0n;
     this.#writeConfig(false);
-    this.#applySysctls();
+    applySysctls(bpfRoot, log);
   }
-  readonly #setSysctlsLater: ReturnType<typeof neededSysctls>;
 
-  /** Runs until stop is called by the signal; the dataplane stays when it ends. */
+  /** Runs until the signal; the dataplane stays when it ends. */
   async run(source: Source, signal: AbortSignal): Promise<void> {
     await this.#sweep();
-    this.#attachDevices();
-    this.#syncNode();
-    let networkTimer: NodeJS.Timeout | undefined;
-    using _monitor = new NetworkMonitor(() => {
-      networkTimer ??= setTimeout(() => {
-        networkTimer = undefined;
-        void this.#networkChanged();
-      }, NETWORK_DELAY);
-    });
+    this.#attachments.follow(this.#network, this.#roles);
+    this.#early = this.#applier.syncNode();
+    using _monitor = new NetworkMonitor(NETWORK_DELAY, () => void this.#networkChanged());
     await using _health = await this.#serveHealth();
     const sweep = setInterval(() => void this.#sweep(), SWEEP_INTERVAL);
     const housekeeping = setInterval(() => this.#housekeep(), HOUSEKEEPING_INTERVAL);
     try {
-      await source.start({
-        changes: (changes) => {
-          this.#store.apply(changes);
-          if (this.#sourceSynced) this.#guarded(() => this.#flush());
-        },
-        problem: (problem) => this.#report(problem),
-        synced: () => {
-          this.#sourceSynced = true;
-          this.#guarded(() => this.#firstSync());
-        },
-      });
-      await new Promise<void>((resolve) => {
-        if (signal.aborted) resolve();
-        else signal.addEventListener('abort', () => resolve(), { once: true });
-      });
+      await this.#follow(source);
+      await aborted(signal);
     } finally {
       clearInterval(sweep);
       clearInterval(housekeeping);
-      clearTimeout(networkTimer);
       await source.stop();
-    }
-  }
-
-  /** Probes are worth a warning, not the dataplane: without a free port the agent runs on. */
-  async #serveHealth(): Promise<AsyncDisposable | undefined> {
-    const { health } = this.#options;
-    if (!health) return undefined;
-    try {
-      return await serveHealth(health.address, health.port, () => ({
-        synced: this.#sourceSynced,
-        lastSync: Number(this.#config.get(0)?.lastSync ?? 0n),
-        failing: this.#failing,
-      }));
-    } catch (error) {
-      this.#log('warn', describeError(error));
-      return undefined;
     }
   }
 
@@ -139,8 +103,18 @@ export class Agent {
     this.#dataplane[Symbol.dispose]();
   }
 
-  #adopt(): ServiceTables {
-    return new ServiceTables(this.#tables, { drain: DRAIN, clock: () => Math.round(performance.now()) });
+  async #follow(source: Source): Promise<void> {
+    await source.start({
+      changes: (changes) => {
+        this.#store.apply(changes);
+        if (this.#synced) this.#guarded(() => this.#flush());
+      },
+      problem: (problem) => this.#report(problem),
+      synced: () => {
+        this.#synced = true;
+        this.#guarded(() => this.#firstSync());
+      },
+    });
   }
 
   /** Everything that the source had at the start, with the removal of what is no more. */
@@ -148,8 +122,8 @@ export class Agent {
     const started = performance.now();
     const { desired, gone } = this.#take();
     const known = new Set(this.#options.runServiceProxy ? this.#store.services() : []);
-    const vanished = this.#services.services().filter((key) => !known.has(key));
-    const writes = this.#commit(desired, [...gone, ...vanished]) + this.#writes;
+    const vanished = this.#applier.services().filter((key) => !known.has(key));
+    const writes = this.#apply(desired, [...gone, ...vanished]) + this.#applier.syncNode() + this.#early;
     this.#writeConfig(true);
     const took = Math.round(performance.now() - started);
     this.#log('info', `synced services=${this.#store.services().length} entries-changed=${writes} took=${took}ms`);
@@ -160,46 +134,32 @@ export class Agent {
     const started = performance.now();
     const { desired, gone } = this.#take();
     if (desired.length === 0 && gone.length === 0) return;
-    const writes = this.#commit(desired, gone);
+    const writes = this.#apply(desired, gone);
     if (writes === 0) return;
     this.#writeConfig(true);
     const names = [...desired.map((service) => service.key), ...gone];
     const shown = names.slice(0, 3).join(',') + (names.length > 3 ? `,+${names.length - 3}` : '');
-    this.#log(
-      'info',
-      `applied services=${shown} entries-changed=${writes} took=${(performance.now() - started).toFixed(1)}ms`,
-    );
+    const took = (performance.now() - started).toFixed(1);
+    this.#log('info', `applied services=${shown} entries-changed=${writes} took=${took}ms`);
   }
 
   #take(): { desired: DesiredService[]; gone: string[] } {
-    if (this.#store.takeNodesChanged()) this.#nodesChanged();
+    if (this.#store.takeNodesChanged()) {
+      this.#refreshSettings();
+      this.#applier.syncNode();
+    }
     const { desired, gone } = this.#store.take(this.#settings);
     return this.#options.runServiceProxy ? { desired, gone } : { desired: [], gone };
   }
 
-  #commit(desired: readonly DesiredService[], gone: readonly string[]): number {
+  #apply(desired: readonly DesiredService[], gone: readonly string[]): number {
     for (const service of desired) service.problems.forEach((problem) => this.#report(problem));
-    const change = this.#services.prepare(desired, gone);
-    const before = [...change.next.keys()].map((key) => this.#local.get(key) ?? new Map<Ip, { host: boolean }>());
-    const after = [...change.next].map(([key, rows]): [string, ReadonlyMap<Ip, { host: boolean }>] => [
-      key,
-      localEndpoints(rows),
-    ]);
-    const localChanged =
-      JSON.stringify(before.map((map) => [...map])) !== JSON.stringify(after.map(([, map]) => [...map]));
-    /* an endpoint is known before the first packet can come for it, and until the last one may have */
-    after.forEach(([key, map], index) => this.#local.set(key, new Map([...(before[index] ?? []), ...map])));
-    let writes = localChanged ? this.#syncNode() : 0;
-    writes += this.#services.commit(change);
-    for (const [key, map] of after)
-      if (map.size > 0) this.#local.set(key, map);
-      else this.#local.delete(key);
-    if (localChanged) writes += this.#syncNode();
-    if (change.writes.some((write) => write.row.table === 'weir_backends')) void this.#sweep();
+    const { writes, backendsChanged } = this.#applier.apply(desired, gone);
+    if (backendsChanged) void this.#sweep();
     return writes;
   }
 
-  /** Applies what a callback does; after a failure the kernel is read again, so that the next attempt starts from what is. */
+  /** After a failure the kernel is read again, so that the next attempt starts from what is. */
   #guarded(work: () => void): void {
     try {
       work();
@@ -208,7 +168,7 @@ export class Agent {
       this.#failing = true;
       this.#log('error', describeError(error));
       try {
-        this.#services = this.#adopt();
+        this.#applier.recover();
         this.#store.invalidate();
       } catch (again) {
         this.#log('error', describeError(again));
@@ -216,72 +176,42 @@ export class Agent {
     }
   }
 
-  #nodesChanged(): void {
-    this.#refreshSettings();
-    this.#syncNode();
-  }
-
-  /** Puts the programs onto every device that should have them and has not. Devices that are gone took theirs along. */
-  #attachDevices(): void {
-    const present = new Set(this.#network.links.map((link) => link.ifindex));
-    for (const ifindex of this.#attached.keys()) if (!present.has(ifindex)) this.#attached.delete(ifindex);
-    for (const link of this.#roles.uplinks) this.#attach(link, 'uplink');
-    for (const link of this.#roles.pods) this.#attach(link, 'pod');
-  }
-
-  #attach(link: Link, role: 'uplink' | 'pod'): void {
-    if (this.#attached.get(link.ifindex) === role) return;
-    try {
-      this.#dataplane.attachTc(link, 'ingress', role === 'uplink' ? 'weir_up_in' : 'weir_pod_in');
-      this.#dataplane.attachTc(link, 'egress', role === 'uplink' ? 'weir_up_out' : 'weir_pod_out');
-      let xdp = '';
-      if (role === 'uplink') {
-        const outcome = this.#dataplane.attachXdp(link, this.#options.xdp);
-        xdp = ` xdp=${outcome.mode} (${outcome.reason})`;
-        if (outcome.mode === 'native') this.#xdp.add(link.ifindex);
-      }
-      this.#attached.set(link.ifindex, role);
-      this.#log('info', `attached device=${link.name} role=${role}${xdp}`);
-    } catch (error) {
-      this.#log('error', `attach to ${link.name}: ${describeError(error)}`);
-    }
-  }
-
-  #syncNode(): number {
-    const endpoints = new Map<Ip, { host: boolean }>();
-    for (const addresses of this.#local.values()) for (const [ip, what] of addresses) endpoints.set(ip, what);
+  #describeNode(endpoints: NodeState['endpoints']): NodeState {
+    const { uplinks, pods, bridges } = this.#roles;
     const sources = tunnelSources(this.#store.nodes, this.#options.dsrSources).map((prefix) => ({ prefix, name: 0 }));
-    const writes = this.#node.sync({
-      uplinks: this.#roles.uplinks,
-      pods: this.#roles.pods,
-      bridges: this.#roles.bridges,
-      xdp: this.#xdp,
-      endpoints,
-      bindings: bindings(this.#network, this.#roles.pods, endpoints.keys()),
+    return {
+      ...{ uplinks, pods, bridges, endpoints },
+      xdp: this.#attachments.xdp,
+      bindings: bindings(this.#network, pods, endpoints.keys() as Iterable<Ip>),
       /* until the source has spoken, the nodes that the kernel knows stay: what comes through tunnels goes on meanwhile */
-      sources: this.#sourceSynced ? sources : undefined,
-    });
-    if (!this.#sourceSynced) this.#writes += writes;
-    return writes;
+      sources: this.#synced ? sources : undefined,
+    };
   }
 
   async #networkChanged(): Promise<void> {
+    this.#stale = true;
     if (this.#reading) return;
     this.#reading = true;
+    while (this.#stale) {
+      this.#stale = false; // what happens while we read is read again
+      await this.#readNetwork();
+    }
+    this.#reading = false;
+  }
+
+  async #readNetwork(): Promise<void> {
     try {
       this.#network = await readNetwork();
       const roles = deviceRoles(this.#network, this.#options);
       if (roles.uplinks.length > 0) this.#roles = roles;
       this.#guarded(() => {
-        this.#attachDevices();
-        this.#syncNode();
+        this.#attachments.follow(this.#network, this.#roles);
+        this.#applier.syncNode();
         this.#refreshSettings();
-        if (this.#sourceSynced) this.#flush();
+        if (this.#synced) this.#flush();
       });
     } catch (error) {
       this.#log('error', describeError(error));
-    } finally {
-      this.#reading = false;
     }
   }
 
@@ -305,20 +235,27 @@ export class Agent {
   }
 
   #housekeep(): void {
-    if (!this.#sourceSynced) return;
+    if (!this.#synced) return;
     this.#guarded(() => {
-      for (const key of this.#services.drained()) this.#store.touch(key);
+      for (const key of this.#applier.drained()) this.#store.touch(key);
       this.#flush();
-      this.#syncNode(); // the programs may have learnt where endpoints live, or another hand has been here
+      this.#applier.syncNode(); // the programs may have learnt where endpoints live, or another hand has been here
     });
   }
 
-  #applySysctls(): void {
-    using changed = openTable(this.#options.bpfRoot, MAPS.weir_sysctls);
-    for (const { path, before, value } of this.#setSysctlsLater) {
-      changed.add({ path }, { before, value });
-      writeSysctl(path, value);
-      this.#log('info', `set ${path}=${value} was=${before}`);
+  /** Probes are worth a warning, not the dataplane: without a free port the agent runs on. */
+  async #serveHealth(): Promise<AsyncDisposable | undefined> {
+    const { health } = this.#options;
+    if (!health) return undefined;
+    try {
+      return await serveHealth(health.address, health.port, () => ({
+        synced: this.#synced,
+        lastSync: Number(this.#config.get(0)?.lastSync ?? 0n),
+        failing: this.#failing,
+      }));
+    } catch (error) {
+      this.#log('warn', describeError(error));
+      return undefined;
     }
   }
 
@@ -345,4 +282,11 @@ export class Agent {
       ...this.#clock,
     });
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }

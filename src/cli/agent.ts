@@ -1,6 +1,7 @@
 /** `weir agent`: the agent in the foreground, until it is told to end. */
 import { fileURLToPath } from 'node:url';
-import { Agent, type Log } from '../agent.js';
+import { Agent } from '../agent.js';
+import type { Log } from '../agent/log.js';
 import { WeirError } from '../errors.js';
 import { readNetwork } from '../host/network.js';
 import { missingCapabilities } from '../loader/capabilities.js';

@@ -157,10 +157,10 @@ test.serial.failing(
   },
 );
 
-test.serial.failing('a setting that is wrong and cannot be written is named, and the agent goes on', async (t) => {
+test.serial('a setting that is wrong and cannot be written is named, and the agent goes on', async (t) => {
   if (!isRoot(t)) return;
   const node = place(t);
   const agent = startAgent(node, { sysctl: false, env: { NODE_NAME: 'node-a' } });
   await agent.says(/synced services=1/);
-  t.regex(agent.output, / (warn|error) set net\/ipv4\/ip_forward=1.*EROFS/);
+  t.regex(agent.output, / warn .*set net\/ipv4\/ip_forward=1.*EROFS/);
 });

@@ -60,10 +60,7 @@ test('a misspelt field, a wrong type and a missing field are found wherever they
 });
 
 test('the service account may list and watch exactly what the agent lists and watches', (t) => {
-  const { rules } = only<Manifest & { rules: Record<'apiGroups' | 'resources' | 'verbs', string[]>[] }>(
-    WEIR_YAML,
-    'ClusterRole',
-  );
+  const { rules } = only(WEIR_YAML, 'ClusterRole');
   const granted = rules.flatMap(({ apiGroups, resources, verbs }) =>
     apiGroups.flatMap((group) =>
       resources.flatMap((resource) => verbs.map((verb) => `${verb} ${[resource, group].filter(Boolean).join('.')}`)),
@@ -75,11 +72,11 @@ test('the service account may list and watch exactly what the agent lists and wa
 
 test('the permissions reach the account that the pods run as', (t) => {
   const account = only(WEIR_YAML, 'ServiceAccount').metadata;
-  const binding = only<Manifest & { roleRef: object; subjects: object[] }>(WEIR_YAML, 'ClusterRoleBinding');
+  const binding = only(WEIR_YAML, 'ClusterRoleBinding');
   const { name } = only(WEIR_YAML, 'ClusterRole').metadata;
   t.deepEqual(binding.roleRef, { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name });
   t.deepEqual(binding.subjects, [{ kind: 'ServiceAccount', name: account.name, namespace: account.namespace ?? '' }]);
-  t.is(only<DaemonSet>(WEIR_YAML, 'DaemonSet').spec.template.spec.serviceAccountName, account.name);
+  t.is(only(WEIR_YAML, 'DaemonSet').spec.template.spec.serviceAccountName, account.name);
 });
 
 /** What the agent would make of these arguments. */
@@ -102,13 +99,13 @@ test('the agent accepts its arguments once the API server is filled in', (t) => 
 });
 
 test('an API server that is not filled in is refused at once, by the name of the flag', (t) => {
-  const { data } = only<Manifest & { data: { apiserver: string } }>(WEIR_YAML, 'ConfigMap');
-  const [, ...args] = expandedArgs(agentContainer(), { WEIR_APISERVER: data.apiserver });
+  const { data } = only(WEIR_YAML, 'ConfigMap');
+  const [, ...args] = expandedArgs(agentContainer(), { WEIR_APISERVER: data['apiserver'] ?? '' });
   t.throws(() => parsed(args, {}), { message: /^--apiserver: "<HOST:PORT>" is not HOST:PORT/ });
 });
 
 test('every variable comes from somewhere: the node from the downward API, the API server from the ConfigMap', (t) => {
-  const map = only<Manifest & { data: Record<string, string> }>(WEIR_YAML, 'ConfigMap');
+  const map = only(WEIR_YAML, 'ConfigMap');
   const env = new Map((agentContainer().env ?? []).map((variable) => [variable.name, variable]));
   t.is(env.get('NODE_NAME')?.valueFrom?.fieldRef?.fieldPath, 'spec.nodeName');
   const reference = env.get('WEIR_APISERVER')?.valueFrom?.configMapKeyRef;
@@ -136,7 +133,7 @@ for (const [file, container] of [
   [CLEANUP_YAML, cleanupContainer()],
 ] as const) {
   test(`${file} asks for no privileged container, and for the directories that its arguments name`, (t) => {
-    const { spec } = only<DaemonSet>(file, 'DaemonSet');
+    const { spec } = only(file, 'DaemonSet');
     const pod = spec.template.spec;
     t.deepEqual(spec.selector.matchLabels, spec.template.metadata.labels);
     t.true(pod.hostNetwork);

@@ -59,6 +59,16 @@ export interface DaemonSet extends Manifest {
   };
 }
 
+interface Kinds {
+  readonly ConfigMap: Manifest & { readonly data: Readonly<Record<string, string>> };
+  readonly ServiceAccount: Manifest;
+  readonly ClusterRole: Manifest & {
+    readonly rules: readonly Readonly<Record<'apiGroups' | 'resources' | 'verbs', readonly string[]>>[];
+  };
+  readonly ClusterRoleBinding: Manifest & { readonly roleRef: object; readonly subjects: readonly object[] };
+  readonly DaemonSet: DaemonSet;
+}
+
 /** The documents of a file; a mistake in its YAML, anchors and duplicate keys included, is an error. */
 export function documents(file: string): Manifest[] {
   return parseAllDocuments(readFileSync(join(CHECKOUT, file), 'utf8')).map((document) => {
@@ -67,10 +77,10 @@ export function documents(file: string): Manifest[] {
   });
 }
 
-export function only<T extends Manifest>(file: string, kind: string): T {
+export function only<K extends keyof Kinds>(file: string, kind: K): Kinds[K] {
   const [found, more] = documents(file).filter((document) => document.kind === kind);
   if (!found || more) throw new Error(`${file} has not exactly one ${kind}`);
-  return found as T;
+  return found as Kinds[K];
 }
 
 export const WEIR_YAML = 'deploy/weir.yaml';
@@ -78,12 +88,12 @@ export const CLEANUP_YAML = 'deploy/cleanup.yaml';
 
 /** The container of the agent. */
 export function agentContainer(): Container {
-  return one(only<DaemonSet>(WEIR_YAML, 'DaemonSet').spec.template.spec.containers);
+  return one(only(WEIR_YAML, 'DaemonSet').spec.template.spec.containers);
 }
 
 /** The container of the cleanup. */
 export function cleanupContainer(): Container {
-  return one(only<DaemonSet>(CLEANUP_YAML, 'DaemonSet').spec.template.spec.initContainers ?? []);
+  return one(only(CLEANUP_YAML, 'DaemonSet').spec.template.spec.initContainers ?? []);
 }
 
 function one(containers: readonly Container[]): Container {

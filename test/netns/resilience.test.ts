@@ -38,7 +38,11 @@ for (const forwarding of FORWARDINGS) {
       await pause(100);
     }
     for (const load of [await client.endsLoad(), await shopper.inhabitant.endsLoad()]) {
-      t.is(load.failed, 0, load.errors.join());
+      t.is(
+        load.failed,
+        0,
+        `${load.errors.join()}; ${JSON.stringify([shop.a, shop.b].map((node) => node.weir('drops')))}`,
+      );
       t.true(load.ok > 50, `${load.ok} requests`);
     }
   });

@@ -1,0 +1,20 @@
+/** Switches on what forwarding needs; what it was before is kept with the pins, for cleanup to restore. */
+import { neededSysctls, writeSysctl } from '../host/sysctl.js';
+import { MAPS } from '../maps/layout.js';
+import { openTable } from '../maps/table.js';
+import type { Log } from './log.js';
+
+export function applySysctls(bpfRoot: string, log: Log): void {
+  using changed = openTable(bpfRoot, MAPS.weir_sysctls);
+  for (const { path, before, value } of neededSysctls()) {
+    try {
+      writeSysctl(path, value);
+      changed.add({ path }, { before, value });
+      log('info', `set ${path}=${value} was=${before}`);
+    } catch (error) {
+      /* in a container /proc/sys may be read-only: the node has to be set up then */
+      const reason = error instanceof Error ? error.message : String(error);
+      log('warn', `cannot set ${path}=${value} (it is ${before}), forwarding may not work: ${reason}`);
+    }
+  }
+}
