@@ -38,7 +38,7 @@ export function benchMaglev(): Timing[] {
 /** ms from the rename of a changed manifest to the changed weir_frontends entry, with an agent of its own. */
 export async function benchEdit(edits = 40): Promise<Timing[]> {
   await using world = await World.create();
-  const node = await world.node('node-a', 1);
+  const node = world.node('node-a', 1);
   const pods = [await world.pod(node, 'pod-1'), await world.pod(node, 'pod-2')];
   const write = (count: number): void =>
     world.write('web.json', service({ name: 'web', clusterIPs: ['10.96.0.10'], pods: pods.slice(0, count) }));

@@ -50,7 +50,7 @@ function say(title: string): void {
 }
 
 async function build(world: World): Promise<Scene> {
-  const [a, b] = [await world.node('node-a', 1), await world.node('node-b', 2)];
+  const [a, b] = [world.node('node-a', 1), world.node('node-b', 2)];
   const web = [await world.pod(a, 'web-1'), await world.pod(b, 'web-2'), await world.pod(b, 'web-3')];
   const shopper = await world.pod(a, 'shopper');
   await Promise.all(web.map((pod) => pod.inhabitant.serve(8080)));
@@ -96,7 +96,7 @@ async function tour(client: Inhabitant, { a, shopper }: Scene): Promise<void> {
     const who = [...seen].sort().map(([pod, count]) => `${pod} x${count}`);
     const target = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
     console.log(
-      `  ${name.padEnd(10)} ${target.padEnd(18)} from ${from.name} ${address.padEnd(16)} -> ${who.join(', ')}; saw ${[...clients].join(', ')}`,
+      `  ${name.padEnd(10)} ${target.padEnd(18)} from ${from.name.padEnd(7)} ${address.padEnd(15)} -> ${who.join(', ')}; saw ${[...clients].join(', ')}`,
     );
   }
 }
@@ -119,15 +119,19 @@ async function removal(world: World, { a, b, web }: Scene): Promise<number> {
   return failed;
 }
 
+/** One screen: the frontends of the tour by IPv4, and the first entry of one map. */
 function show({ a }: Scene): void {
-  const indent = (text: string): string => text.trimEnd().replace(/^/gm, '  ');
-  console.log(
-    `  $ weir service list   (on node-a)\n${indent(a.run(WEIR, 'service', 'list', '--bpf-root', a.bpfRoot))}`,
-  );
-  console.log("  $ bpftool map dump pinned <bpf-root>/weir_local   (node-a's own endpoints by service)");
-  console.log(
-    indent(run('bpftool', 'map', 'dump', 'pinned', join(a.bpfRoot, 'weir_local')).split('\n').slice(0, 14).join('\n')),
-  );
+  const indent = (lines: readonly string[]): string => lines.map((line) => `  ${line}`).join('\n');
+  const list = a
+    .run(WEIR, 'service', 'list', '--bpf-root', a.bpfRoot)
+    .trimEnd()
+    .split(/\n(?=\S)/);
+  const v4 = list.filter((frontend) => !frontend.includes('[')).join('\n');
+  console.log(`  $ weir service list   (on node-a; its IPv4 frontends)\n${indent(v4.split('\n'))}`);
+  const dump = run('bpftool', 'map', 'dump', 'pinned', join(a.bpfRoot, 'weir_local')).split('\n');
+  console.log("  $ bpftool map dump pinned <bpf-root>/weir_local   (node-a's endpoints by service; the first)");
+  const end = dump.findIndex((line) => /^ +\},?\{?$/.test(line) && line.includes('{'));
+  console.log(indent([...dump.slice(0, end), `${dump[end]?.split(',')[0] ?? ''}, ...`]));
 }
 
 function keep(world: World, { a }: Scene): void {

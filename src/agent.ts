@@ -84,7 +84,7 @@ export class Agent implements Disposable {
     this.#attachments.follow(this.#network, this.#roles);
     this.#early = this.#applier.syncNode();
     using _monitor = new NetworkMonitor(NETWORK_DELAY, () => void this.#networkChanged());
-    await using _health = await this.#serveHealth();
+    await using _health = this.#serveHealth();
     const sweep = setInterval(() => void this.#sweep(), SWEEP_INTERVAL);
     const housekeeping = setInterval(() => this.#housekeep(), HOUSEKEEPING_INTERVAL);
     try {
@@ -243,20 +243,15 @@ export class Agent implements Disposable {
     });
   }
 
-  /** Probes are worth a warning, not the dataplane: without a free port the agent runs on. */
-  async #serveHealth(): Promise<AsyncDisposable | undefined> {
+  #serveHealth(): AsyncDisposable | undefined {
     const { health } = this.#options;
     if (!health) return undefined;
-    try {
-      return await serveHealth(health.address, health.port, () => ({
-        synced: this.#synced,
-        lastSync: Number(this.#config.get(0)?.lastSync ?? 0n),
-        failing: this.#failing,
-      }));
-    } catch (error) {
-      this.#log('warn', describeError(error));
-      return undefined;
-    }
+    const state = () => ({
+      synced: this.#synced,
+      lastSync: Number(this.#config.get(0)?.lastSync ?? 0n),
+      failing: this.#failing,
+    });
+    return serveHealth(health.address, health.port, state, (reason) => this.#log('warn', reason));
   }
 
   #report(problem: Problem): void {

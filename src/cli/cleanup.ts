@@ -73,6 +73,10 @@ function finish({ steps, notes }: Removal, root: string, dryRun: boolean, { stdo
   let code: ExitCode = 0;
   for (const step of steps) {
     const { verb, what } = step;
+    if (code === 1 && step.last) {
+      stderr.write(`weir: leave the pins below ${root}: they account for what could not be removed\n`);
+      break;
+    }
     try {
       if (!dryRun) step.carryOut();
       stdout.write(dryRun ? `would ${verb} ${what}\n` : `${PAST[verb]} ${what}\n`);

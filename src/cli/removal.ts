@@ -14,6 +14,8 @@ import { openTable } from '../maps/table.js';
 export interface Step {
   readonly verb: 'remove' | 'restore';
   readonly what: string;
+  /** Only after everything before it has been carried out: the pins tell the next cleanup what there is. */
+  readonly last?: boolean;
   carryOut(): void;
 }
 
@@ -87,8 +89,8 @@ function restoreSettings(root: string): Removal {
 function removePinned(root: string, pins: readonly string[]): Step[] {
   const steps: Step[] = pins
     .filter((pin) => !XDP_PIN.test(pin))
-    .map((pin) => ({ verb: 'remove', what: join(root, pin), carryOut: () => void unpin(join(root, pin)) }));
+    .map((pin) => ({ verb: 'remove', what: join(root, pin), last: true, carryOut: () => void unpin(join(root, pin)) }));
   const onlyOurs = existsSync(root) && readdirSync(root).length === pins.length;
-  if (onlyOurs) steps.push({ verb: 'remove', what: root, carryOut: () => void removePins(root) });
+  if (onlyOurs) steps.push({ verb: 'remove', what: root, last: true, carryOut: () => void removePins(root) });
   return steps;
 }

@@ -1,7 +1,5 @@
 /** /healthz, /livez and /readyz: JSON, 200 or 503, as probes and load balancers ask kube-proxy. */
-import { createServer, type Server } from 'node:http';
-import { once } from 'node:events';
-import { WeirError } from '../errors.js';
+import { createServer } from 'node:http';
 
 export interface Health {
   /** All that was read at the start is in the kernel. */
@@ -12,8 +10,16 @@ export interface Health {
   readonly failing: boolean;
 }
 
-/** Serves until disposed. Throws WEIR_USAGE where the address cannot be had. */
-export async function serveHealth(address: string, port: number, health: () => Health): Promise<AsyncDisposable> {
+/** ms between attempts to get the port: kube-proxy may still hold it while it is being replaced. */
+const RETRY = 3000;
+
+/** Serves until disposed. While the port cannot be had, it is tried again and again; `waiting` is told once. */
+export function serveHealth(
+  address: string,
+  port: number,
+  health: () => Health,
+  waiting: (reason: string) => void,
+): AsyncDisposable {
   const server = createServer((request, response) => {
     const path = (request.url ?? '').split('?')[0] ?? '';
     if (!['/healthz', '/livez', '/readyz'].includes(path)) {
@@ -28,21 +34,19 @@ export async function serveHealth(address: string, port: number, health: () => H
     response.writeHead(good ? 200 : 503, { 'Content-Type': 'application/json', 'X-Content-Type-Options': 'nosniff' });
     response.end(JSON.stringify(body));
   });
-  await listen(server, address, port);
-  return { [Symbol.asyncDispose]: () => close(server) };
-}
-
-async function listen(server: Server, address: string, port: number): Promise<void> {
-  try {
-    server.listen(port, address);
-    await once(server, 'listening');
-  } catch (error) {
-    const message = `serve health on ${address}:${port}: ${error instanceof Error ? error.message : String(error)}`;
-    throw new WeirError('WEIR_USAGE', message, { cause: error });
-  }
-}
-
-async function close(server: Server): Promise<void> {
-  server.closeAllConnections();
-  await new Promise((resolve) => server.close(resolve));
+  let retry: NodeJS.Timeout | undefined;
+  let told = false;
+  server.on('error', (error) => {
+    if (!told) waiting(`serve health on ${address}:${port}: ${error.message}; tried again every ${RETRY / 1000} s`);
+    told = true;
+    retry = setTimeout(() => server.listen(port, address), RETRY);
+  });
+  server.listen(port, address);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      clearTimeout(retry);
+      server.closeAllConnections();
+      if (server.listening) await new Promise((resolve) => server.close(resolve));
+    },
+  };
 }

@@ -2,7 +2,8 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const ROOT = '/proc/sys';
+/** That of a container is read-only: deploy/weir.yaml mounts the node's elsewhere, and tells where. */
+const ROOT = process.env['WEIR_PROC_SYS'] ?? '/proc/sys';
 
 /** The value of a setting such as net/ipv4/ip_forward, undefined where this kernel has none. */
 export function readSysctl(path: string): string | undefined {

@@ -138,24 +138,21 @@ test.serial('a container that cannot write the settings of the node starts where
   t.notRegex(agent.output, /set net\//);
 });
 
-test.serial.failing(
-  'the agent sets what forwarding needs through the mount, and the cleanup takes it back',
-  async (t) => {
-    if (!isRoot(t)) return;
-    const node = place(t);
-    const agent = startAgent(node);
-    await agent.says(/synced services=1/);
-    t.regex(agent.output, /set net\/ipv4\/ip_forward=1 was=0/);
-    t.is(node.run('sysctl', '-n', 'net.ipv4.ip_forward').trim(), '1');
-    await agent.stop();
-    const cleanup = node.start(expandedArgs(CLEANUP, {}), {
-      capabilities: capabilitiesOf(CLEANUP),
-      env: { WEIR_PROC_SYS: valueOf(CLEANUP, 'WEIR_PROC_SYS') },
-    });
-    t.is(await cleanup.ended(), 0, cleanup.output);
-    t.is(node.run('sysctl', '-n', 'net.ipv4.ip_forward').trim(), '0');
-  },
-);
+test.serial('the agent sets what forwarding needs through the mount, and the cleanup takes it back', async (t) => {
+  if (!isRoot(t)) return;
+  const node = place(t);
+  const agent = startAgent(node);
+  await agent.says(/synced services=1/);
+  t.regex(agent.output, /set net\/ipv4\/ip_forward=1 was=0/);
+  t.is(node.run('sysctl', '-n', 'net.ipv4.ip_forward').trim(), '1');
+  await agent.stop();
+  const cleanup = node.start(expandedArgs(CLEANUP, {}), {
+    capabilities: capabilitiesOf(CLEANUP),
+    env: { WEIR_PROC_SYS: valueOf(CLEANUP, 'WEIR_PROC_SYS') },
+  });
+  t.is(await cleanup.ended(), 0, cleanup.output);
+  t.is(node.run('sysctl', '-n', 'net.ipv4.ip_forward').trim(), '0');
+});
 
 test.serial('a setting that is wrong and cannot be written is named, and the agent goes on', async (t) => {
   if (!isRoot(t)) return;

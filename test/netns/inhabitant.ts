@@ -100,7 +100,10 @@ function serveTcp(name: string, port: number): Promise<void> {
     const hash = createHash('md5');
     socket.on('error', () => undefined);
     socket.on('data', (data) => {
-      if (expected >= 0) return swallow(data);
+      if (expected >= 0) {
+        swallow(data);
+        return;
+      }
       line += data.toString('latin1');
       const end = line.indexOf('\n');
       if (end < 0) return;

@@ -40,7 +40,7 @@ export class Shop implements AsyncDisposable {
   static async open({ annotations = {}, flags = [], ...options }: ShopOptions = {}): Promise<Shop> {
     const world = await World.create(options);
     try {
-      const nodes: [Node, Node] = [await world.node('node-a', 1), await world.node('node-b', 2)];
+      const nodes: [Node, Node] = [world.node('node-a', 1), world.node('node-b', 2)];
       const [a, b] = nodes;
       const pods: [Pod, Pod, Pod] = [
         await world.pod(a, 'web-1'),

@@ -105,7 +105,7 @@ export class World implements AsyncDisposable {
   }
 
   /** A node on the segment: number 1 is 10.0.0.1 with pods in 10.244.1.0/24. */
-  async node(name: string, number: number): Promise<Node> {
+  node(name: string, number: number): Node {
     const space = this.#addSpace(name);
     const { mtu, rpFilter, shape } = this.options;
     const port = `n${number}`;
@@ -321,7 +321,8 @@ export class Node {
 
   readonly weirCommand = WEIR;
 
-  /** Runs a weir command on this node; its JSON output, parsed. */
+  /** Runs a weir command on this node; its JSON output, as the caller knows it to be. */
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters
   weir<T>(...args: string[]): T {
     return JSON.parse(this.run(WEIR, ...args, '-o', 'json', '--bpf-root', this.bpfRoot)) as T;
   }
@@ -336,7 +337,8 @@ export class Node {
     await until(
       () => this.status('diff', ...flags) === 0,
       10_000,
-      () => `${this.name} does not agree with the manifests: ${this.weir<object>('diff', ...flags)}`,
+      () =>
+        `${this.name} does not agree with the manifests: ${this.run(WEIR, 'diff', ...flags, '--bpf-root', this.bpfRoot)}`,
     );
   }
 
@@ -452,7 +454,7 @@ export class Inhabitant {
   #tell<T>(command: Command): Promise<T> {
     const id = this.#next++;
     return new Promise<T>((resolve, reject) => {
-      this.#waiting.set(id, { resolve: resolve as (value: never) => void, reject });
+      this.#waiting.set(id, { resolve, reject });
       this.#process.send({ id, command });
     });
   }
