@@ -36,7 +36,7 @@ test('what is written to the arena is what the programs map holds, also for the 
   t.teardown(() => next[Symbol.dispose]());
   t.true(next.reserve(chunk, 1009));
   t.deepEqual(next.read(chunk, 1009), ids(1009));
-  t.is(openTable(root, MAPS.weir_slots)[Symbol.dispose](), undefined);
+  t.notThrows(() => openTable(root, MAPS.weir_slots)[Symbol.dispose]());
   t.is(next.allocate(1, 0), chunk + 16);
 });
 

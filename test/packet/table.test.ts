@@ -106,7 +106,7 @@ test('bytes of a wrong length never reach the kernel', (t) => {
 test('a map of another shape is refused with both numbers, another number of entries is fine', (t) => {
   const root = bpffs(t);
   given(t, root, { ...MAPS.weir_backends, maxEntries: 12 });
-  t.is(openTable(root, MAPS.weir_backends)[Symbol.dispose](), undefined);
+  t.notThrows(() => openTable(root, MAPS.weir_backends)[Symbol.dispose]());
   const before = bpfDescriptors();
   const error = t.throws(() => openTable(root, { ...MAPS.weir_frontends, name: 'weir_backends' }));
   t.like(error, {

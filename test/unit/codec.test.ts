@@ -49,7 +49,7 @@ function arbitraryOf(struct: StructLayout): fc.Arbitrary<unknown> {
 function codecOf(struct: StructLayout): Codec<unknown> {
   const codec = Object.entries(layout).find(([name]) => name === `${camel(struct.name)}Codec`)?.[1];
   if (!codec || typeof codec !== 'object' || !('encode' in codec)) throw new Error(`no codec for ${struct.name}`);
-  return codec as Codec<unknown>;
+  return codec;
 }
 
 for (const struct of structs.values()) {
