@@ -6,6 +6,7 @@ import { statSync } from 'node:fs';
 import { Applier } from './agent/applier.js';
 import { Attachments } from './agent/attachments.js';
 import type { Log } from './agent/log.js';
+import { Sweeper } from './agent/sweeper.js';
 import { applySysctls } from './agent/sysctls.js';
 import type { DesiredService, Settings } from './core/desired.js';
 import type { Problem, Source } from './core/model.js';
@@ -28,7 +29,6 @@ import type { AgentOptions } from './options.js';
 
 /** New flows a second on one core above which those that a hash carries are not recorded. */
 const FLOOD_RATE = 125_000;
-const SWEEP_INTERVAL = 5_000;
 const HOUSEKEEPING_INTERVAL = 1_000;
 const NETWORK_DELAY = 30;
 
@@ -41,6 +41,7 @@ export class Agent implements Disposable {
   readonly #config: Table<number, Config>;
   readonly #applier: Applier;
   readonly #attachments: Attachments;
+  readonly #sweeper: Sweeper;
   #network: Network;
   #roles: Roles;
   #settings: Settings;
@@ -48,12 +49,9 @@ export class Agent implements Disposable {
   #generation: bigint;
   /** Entries written before the source had spoken. */
   #early = 0;
-  #sweeping = false;
   #reading = false;
   #stale = false;
   #failing = false;
-  /** One moment on both clocks: flows are timed in ticks, people read seconds. */
-  #clock = { ticks: 0n, ticksTime: 0n };
 
   /** Loads the programs and adopts what is pinned. Throws as openDataplane does, and WEIR_DEVICE. */
   constructor(options: AgentOptions, log: Log, network: Network, objectPath: string) {
@@ -67,6 +65,7 @@ export class Agent implements Disposable {
     this.#dataplane = openDataplane({ objectPath, bpfRoot, ...(flowEntries ? { flowEntries } : {}) });
     this.#tables = new KernelTables(bpfRoot);
     this.#config = openTable(bpfRoot, MAPS.weir_config);
+    this.#sweeper = new Sweeper(this.#dataplane, log);
     this.#attachments = new Attachments(this.#dataplane, options.xdp, log);
     this.#applier = new Applier(
       this.#tables,
@@ -80,18 +79,19 @@ export class Agent implements Disposable {
 
   /** Runs until the signal; the dataplane stays when it ends. */
   async run(source: Source, signal: AbortSignal): Promise<void> {
-    await this.#sweep();
+    await this.#sweeper.sweep();
     this.#attachments.follow(this.#network, this.#roles);
     this.#early = this.#applier.syncNode();
     using _monitor = new NetworkMonitor(NETWORK_DELAY, () => void this.#networkChanged());
     await using _health = this.#serveHealth();
-    const sweep = setInterval(() => void this.#sweep(), SWEEP_INTERVAL);
+    /* the programs may have learnt where endpoints live, or another hand has been at the tables */
+    this.#sweeper.start(() => this.#guarded(() => this.#applier.syncNode()));
     const housekeeping = setInterval(() => this.#housekeep(), HOUSEKEEPING_INTERVAL);
     try {
       await this.#follow(source);
       await aborted(signal);
     } finally {
-      clearInterval(sweep);
+      this.#sweeper[Symbol.dispose]();
       clearInterval(housekeeping);
       await source.stop();
     }
@@ -155,7 +155,7 @@ export class Agent implements Disposable {
   #apply(desired: readonly DesiredService[], gone: readonly string[]): number {
     for (const service of desired) service.problems.forEach((problem) => this.#report(problem));
     const { writes, backendsChanged } = this.#applier.apply(desired, gone);
-    if (backendsChanged) void this.#sweep();
+    if (backendsChanged) void this.#sweeper.sweep();
     return writes;
   }
 
@@ -221,25 +221,11 @@ export class Agent implements Disposable {
     if (settingsFingerprint(this.#settings) !== before) this.#store.invalidate();
   }
 
-  async #sweep(): Promise<void> {
-    if (this.#sweeping) return;
-    this.#sweeping = true;
-    try {
-      const { ticks, time } = await this.#dataplane.sweep();
-      this.#clock = { ticks, ticksTime: time };
-    } catch (error) {
-      this.#log('error', describeError(error));
-    } finally {
-      this.#sweeping = false;
-    }
-  }
-
   #housekeep(): void {
     if (!this.#synced) return;
     this.#guarded(() => {
       for (const key of this.#applier.drained()) this.#store.touch(key);
       this.#flush();
-      this.#applier.syncNode(); // the programs may have learnt where endpoints live, or another hand has been here
     });
   }
 
@@ -274,7 +260,7 @@ export class Agent implements Disposable {
       snatCount: last - first + 1,
       ticksPerSecond: ticksPerSecond(),
       fastPath: this.#options.fastPath ? 1 : 0,
-      ...this.#clock,
+      ...this.#sweeper.clock,
     });
   }
 }
