@@ -210,7 +210,7 @@ struct flow {
 
 /* How to reach a backend's next hop; kept by the programs themselves, each word written at once. */
 struct hop {
-	__u64 where; /* bytes 0-5 the neighbour's MAC, bytes 6-7 index in weir_uplinks; 0: unknown */
+	__u64 where; /* bytes 0-5 the neighbour's MAC, bytes 6-7 index in weir_uplinks + 1; 0: unknown */
 	__u64 until; /* kernel ticks */
 };
 

@@ -145,7 +145,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1024);
+	__uint(max_entries, 16384);
 	__type(key, struct sysctl_key);
 	__type(value, struct sysctl);
 } weir_sysctls MAP;

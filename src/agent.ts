@@ -14,7 +14,7 @@ import type { Ip } from './core/net.js';
 import { bindings, deviceRoles, type Network, type Roles } from './core/network.js';
 import { chooseDevices, settingsFingerprint, settingsOf, tunnelSources } from './core/settings.js';
 import { Store } from './core/store.js';
-import { describeError } from './errors.js';
+import { describeError, REMEDIES } from './errors.js';
 import { serveHealth } from './host/health.js';
 import { NetworkMonitor } from './host/monitor.js';
 import { readNetwork } from './host/network.js';
@@ -46,6 +46,8 @@ export class Agent implements Disposable {
   #roles: Roles;
   #settings: Settings;
   #synced = false;
+  /** Some object or file could not be used before the source had spoken. */
+  #broken = false;
   #generation: bigint;
   /** Entries written before the source had spoken. */
   #early = 0;
@@ -109,7 +111,11 @@ export class Agent implements Disposable {
         this.#store.apply(changes);
         if (this.#synced) this.#guarded(() => this.#flush());
       },
-      problem: (problem) => this.#report(problem),
+      problem: (problem) => {
+        if (!this.#synced) this.#broken = true;
+        this.#report(problem);
+      },
+      info: (message) => this.#log('info', message),
       synced: () => {
         this.#synced = true;
         this.#guarded(() => this.#firstSync());
@@ -122,11 +128,22 @@ export class Agent implements Disposable {
     const started = performance.now();
     const { desired, gone } = this.#take();
     const known = new Set(this.#options.runServiceProxy ? this.#store.services() : []);
-    const vanished = this.#applier.services().filter((key) => !known.has(key));
+    const vanished = this.#vanished(known);
     const writes = this.#apply(desired, [...gone, ...vanished]) + this.#applier.syncNode() + this.#early;
     this.#writeConfig(true);
     const took = Math.round(performance.now() - started);
     this.#log('info', `synced services=${this.#store.services().length} entries-changed=${writes} took=${took}ms`);
+  }
+
+  /**
+   * Services that the kernel has and no object names any more. Not while objects are broken: they may be what is broken, and
+   * what worked goes on until the next start.
+   */
+  #vanished(known: ReadonlySet<string>): string[] {
+    const vanished = this.#applier.services().filter((key) => !known.has(key));
+    if (!this.#broken || vanished.length === 0) return vanished;
+    this.#log('warn', `kept services=${vanished.join()}: no object names them, but some objects are broken`);
+    return [];
   }
 
   /** What has changed since, down to the kernel. */
@@ -241,12 +258,15 @@ export class Agent implements Disposable {
   }
 
   #report(problem: Problem): void {
-    this.#log('warn', `${problem.object}: ${problem.field}: ${problem.message}`);
+    const { object, field, message, code } = problem;
+    const what = [object, field, message].filter((part) => part !== '').join(': ');
+    this.#log('warn', code ? `${what} [${code}]: ${REMEDIES[code]}` : what);
   }
 
   #writeConfig(synced: boolean): void {
     if (synced) this.#generation++;
     const { first, last } = this.#options.snatPorts;
+    const { ticks, ticksTime } = this.#config.get(0) ?? { ticks: 0n, ticksTime: 0n };
     this.#config.set(0, {
       layout: LAYOUT_HASH,
       pid: process.pid,
@@ -260,7 +280,7 @@ export class Agent implements Disposable {
       snatCount: last - first + 1,
       ticksPerSecond: ticksPerSecond(),
       fastPath: this.#options.fastPath ? 1 : 0,
-      ...this.#sweeper.clock,
+      ...(this.#sweeper.clock.ticks > 0n ? this.#sweeper.clock : { ticks, ticksTime }),
     });
   }
 }

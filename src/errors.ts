@@ -6,9 +6,11 @@ export const REMEDIES = {
   WEIR_CAPABILITY: 'run as root, or grant the capabilities that docs/operations.md lists for this kernel',
   WEIR_BPFFS: 'mount a bpf file system (mount -t bpf bpf /sys/fs/bpf) or point --bpf-root below one',
   WEIR_KERNEL_TOO_OLD: 'use Linux 6.1 or newer, or run with --dataplane=ipvs',
-  WEIR_LAYOUT: 'the pinned maps were made by another version: run weir cleanup with that version, then start again',
+  WEIR_LAYOUT:
+    'the pinned maps were made by another version, or with another --flow-entries: repeat that, or run weir cleanup first',
   WEIR_NOT_INSTALLED: 'start weir agent first, or give the --bpf-root that it uses',
-  WEIR_ALREADY_RUNNING: 'stop the other agent, or give this one a --bpf-root of its own',
+  WEIR_ALREADY_RUNNING:
+    'stop the other agent, or start this one in another network namespace with a --bpf-root of its own',
   WEIR_VERIFIER: 'report this with the kernel version and the full log (WEIR_DEBUG=verifier prints it)',
   WEIR_KERNEL: 'see the system call and errno in the message; dmesg may say more',
   WEIR_OBJECT: 'rebuild with make build: the BPF object is missing or does not match this program',
@@ -17,7 +19,7 @@ export const REMEDIES = {
   WEIR_INVALID_OBJECT: 'correct the named field of the named object; until then its last good version stays in force',
   WEIR_API: 'check that the API server is reachable and that the service account may list and watch',
   WEIR_FULL: 'the map is full: fewer objects, or a larger map',
-  WEIR_TOOL: 'install the named program (iproute2, ethtool) or mend its error',
+  WEIR_TOOL: 'install the named program (package iproute2) or mend its error',
 } as const;
 
 export type ErrorCode = keyof typeof REMEDIES;

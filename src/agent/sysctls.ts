@@ -8,11 +8,12 @@ export function applySysctls(bpfRoot: string, log: Log): void {
   using changed = openTable(bpfRoot, MAPS.weir_sysctls);
   for (const { path, before, value } of neededSysctls()) {
     try {
+      changed.add({ path }, { before, value }); // first, so that cleanup knows of it whatever happens next
       writeSysctl(path, value);
-      changed.add({ path }, { before, value });
       log('info', `set ${path}=${value} was=${before}`);
     } catch (error) {
       /* in a container /proc/sys may be read-only: the node has to be set up then */
+      changed.delete({ path });
       const reason = error instanceof Error ? error.message : String(error);
       log('warn', `cannot set ${path}=${value} (it is ${before}), forwarding may not work: ${reason}`);
     }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, type Option } from 'commander';
 import { describeError, WeirError } from '../errors.js';
 import { missingCapabilities } from '../loader/capabilities.js';
-import { KernelError } from '../loader/errors.js';
+import { KernelError, VerifierError } from '../loader/errors.js';
 import { agentCommand } from './agent.js';
 import { backendListCommand } from './backend.js';
 import { cleanupCommand } from './cleanup.js';
@@ -43,6 +43,8 @@ export async function main(argv: readonly string[], context: Context): Promise<E
     if (error instanceof CommanderError && error.exitCode === 0) return 0; // help or version
     const reported = error instanceof CommanderError ? wrongUsage(error, argv) : explained(error);
     context.stderr.write(`weir: ${describeError(reported)}\n`);
+    if (reported instanceof VerifierError && context.env['WEIR_DEBUG'] === 'verifier')
+      context.stderr.write(reported.log);
     return reported instanceof WeirError && reported.code === 'WEIR_USAGE' ? 2 : 1;
   }
 }

@@ -2,6 +2,7 @@
  * What Weir keeps of the Kubernetes objects it reads: validated, in its own words, nothing more than the dataplane needs.
  * Both sources (API server, manifests folder) deliver these; everything downstream is a pure function of them.
  */
+import type { ErrorCode } from '../errors.js';
 import type { Ip, Protocol } from './net.js';
 
 export const SCHEDULERS = ['maglev', 'rr', 'random'] as const;
@@ -90,6 +91,8 @@ export interface Problem {
   readonly object: string;
   readonly field: string;
   readonly message: string;
+  /** By which docs/operations.md explains it. */
+  readonly code?: ErrorCode;
 }
 
 /** One step of a source: an object as it is now, or its disappearance. */
@@ -101,6 +104,8 @@ export type Change =
 export interface SourceEvents {
   changes(changes: readonly Change[]): void;
   problem(problem: Problem): void;
+  /** Good news and things worth a log line: a file is readable again, the API server answers again. */
+  info?(message: string): void;
   synced(): void;
 }
 

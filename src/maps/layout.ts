@@ -1074,7 +1074,7 @@ export const MAPS = {
     type: 1,
     keySize: 96,
     valueSize: 32,
-    maxEntries: 1024,
+    maxEntries: 16384,
     flags: 1,
     key: sysctlKeyCodec,
     value: sysctlCodec,

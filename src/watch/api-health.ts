@@ -1,16 +1,17 @@
 import type { ApiError } from './api-client.js';
-import type { SourceProblem, WatchEvents } from './events.js';
+import type { SourceEvents } from '../core/model.js';
+import type { SourceProblem } from './events.js';
 
 /**
  * What the operator hears about the API server: each kind of failure once when it begins and once when it is over, however many
  * reflectors retry however often.
  */
 export class ApiHealth {
-  readonly #events: WatchEvents;
+  readonly #events: SourceEvents;
   /** Open failures, each with the collections that still meet it. */
   readonly #open = new Map<string, Set<string>>();
 
-  constructor(events: WatchEvents) {
+  constructor(events: SourceEvents) {
     this.#events = events;
   }
 

@@ -2,7 +2,7 @@
 import { ApiClient, type ApiDeadlines } from './api-client.js';
 import { ApiHealth } from './api-health.js';
 import { ChangeBatch } from './change-batch.js';
-import type { WatchEvents, WatchSource } from './events.js';
+import type { Source, SourceEvents } from '../core/model.js';
 import { loadApiServers, type ApiAddress } from './kube-config.js';
 import { ObjectProblems } from './problem-log.js';
 import { Reflector, type ApiResource, type ReflectorSink, type ReflectorTiming } from './reflector.js';
@@ -49,11 +49,11 @@ const TIMING: KubernetesTiming = {
  * Services, EndpointSlices and Nodes from the API server. `start` rejects only where the configuration is unusable; a server
  * that is away is reported and tried again for ever, and `synced` follows the first complete list of every kind.
  */
-export function kubernetesSource(options: KubernetesOptions): WatchSource {
+export function kubernetesSource(options: KubernetesOptions): Source {
   return new KubernetesSource(options);
 }
 
-class KubernetesSource implements WatchSource {
+class KubernetesSource implements Source {
   readonly #options: KubernetesOptions;
   readonly #stopping = new AbortController();
   #batch: ChangeBatch | undefined;
@@ -63,7 +63,7 @@ class KubernetesSource implements WatchSource {
     this.#options = options;
   }
 
-  async start(events: WatchEvents): Promise<void> {
+  async start(events: SourceEvents): Promise<void> {
     const { resources = API_RESOURCES, random = Math.random } = this.#options;
     const timing = { ...TIMING, ...this.#options.timing };
     let last = '';

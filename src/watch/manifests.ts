@@ -3,7 +3,8 @@ import { watch, type FSWatcher } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { WeirError } from '../errors.js';
 import type { Change } from '../core/model.js';
-import type { SourceProblem, WatchEvents, WatchSource } from './events.js';
+import type { Source, SourceEvents } from '../core/model.js';
+import type { SourceProblem } from './events.js';
 import { mergeFiles } from './manifest-file.js';
 import { ManifestFolder, type FolderState } from './manifest-folder.js';
 import { ProblemLog } from './problem-log.js';
@@ -20,18 +21,18 @@ export interface ManifestOptions {
 }
 
 /** The Services, EndpointSlices and Nodes of every .yaml, .yml and .json file in a folder. */
-export function manifestSource(options: ManifestOptions): WatchSource {
+export function manifestSource(options: ManifestOptions): Source {
   return new ManifestSource(options);
 }
 
 /** Under a stream of events the folder is read at least this often. */
 const PATIENCE_MS = 250;
 
-class ManifestSource implements WatchSource {
+class ManifestSource implements Source {
   readonly #options: Required<ManifestOptions>;
   readonly #folder: ManifestFolder;
   readonly #store = new ResourceStore();
-  #events: WatchEvents | undefined;
+  #events: SourceEvents | undefined;
   #log: ProblemLog | undefined;
   #watcher: FSWatcher | undefined;
   #watched = '';
@@ -46,7 +47,7 @@ class ManifestSource implements WatchSource {
     this.#folder = new ManifestFolder(options.directory, this.#options.settleMs);
   }
 
-  async start(events: WatchEvents): Promise<void> {
+  async start(events: SourceEvents): Promise<void> {
     const { directory } = this.#options;
     try {
       if (!(await stat(directory)).isDirectory()) throw new Error('not a directory');

@@ -1,12 +1,13 @@
 import type { Problem } from '../core/model.js';
-import type { SourceProblem, WatchEvents } from './events.js';
+import type { SourceEvents } from '../core/model.js';
+import type { SourceProblem } from './events.js';
 
 /** Says each problem once, and that it is over once. */
 export class ProblemLog {
   #open = new Map<string, SourceProblem>();
-  readonly #events: WatchEvents;
+  readonly #events: SourceEvents;
 
-  constructor(events: WatchEvents) {
+  constructor(events: SourceEvents) {
     this.#events = events;
   }
 
@@ -32,9 +33,9 @@ function subject(problem: SourceProblem): string {
 /** The same for objects that are judged one at a time. */
 export class ObjectProblems {
   readonly #open = new Map<string, string>();
-  readonly #events: WatchEvents;
+  readonly #events: SourceEvents;
 
-  constructor(events: WatchEvents) {
+  constructor(events: SourceEvents) {
     this.#events = events;
   }
 

@@ -1,9 +1,9 @@
 /** The receiving end of a source in tests: the state that its changes add up to, and everything it said. */
 import type { Change, Problem, Resource } from '../../src/core/model.js';
 import { resourceKey } from '../../src/core/objects.js';
-import type { WatchEvents } from '../../src/watch/events.js';
+import type { SourceEvents } from '../../src/core/model.js';
 
-export class Mirror implements WatchEvents {
+export class Mirror implements SourceEvents {
   /** By `Kind/namespace/name`. */
   readonly state = new Map<string, Resource>();
   readonly batches: (readonly Change[])[] = [];

@@ -89,10 +89,16 @@ test('a pod that appears later is served from its first packet', async (t) => {
   }
 });
 
-test('a broken manifest is named and what it said before stays in force', async (t) => {
+test('a broken manifest is named and what it said before stays in force, over a restart too', async (t) => {
   await using shop = await Shop.open();
   const { world, client, agents } = shop;
   world.writeText('web.json', '{ "kind": "List", "items": [ {');
   await agents[0]?.says(/web\.json/);
+  t.truthy(await client.gets(FRONTENDS.v4.external, 80));
+  for (const agent of agents) {
+    await agent.kill();
+    await agent.restart();
+    t.regex(agent.log, /kept services=shop\/web/);
+  }
   t.truthy(await client.gets(FRONTENDS.v4.external, 80));
 });

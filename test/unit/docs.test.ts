@@ -36,7 +36,7 @@ test('docs/operations.md names no error code that does not exist', (t) => {
 test('docs/operations.md has a line for every reason for which a packet is dropped', (t) => {
   const lines = document(t, 'docs/operations.md').split('\n');
   const reasons = Object.values(REASON_TEXT).map(({ name }) => name);
-  t.is(reasons.length, Object.keys(REASON).length);
+  t.is(reasons.length, Object.keys(REASON).filter((name) => name !== 'COUNT').length);
   t.deepEqual(
     reasons.filter((name) => !lines.some((line) => names(line, name))),
     [],
