@@ -87,7 +87,10 @@ export class Agent implements Disposable {
     using _monitor = new NetworkMonitor(NETWORK_DELAY, () => void this.#networkChanged());
     await using _health = this.#serveHealth();
     /* the programs may have learnt where endpoints live, or another hand has been at the tables */
-    this.#sweeper.start(() => this.#guarded(() => this.#applier.syncNode()));
+    this.#sweeper.start(() => {
+      for (const key of this.#applier.unserved()) this.#store.touch(key);
+      this.#guarded(() => this.#applier.syncNode());
+    });
     const housekeeping = setInterval(() => this.#housekeep(), HOUSEKEEPING_INTERVAL);
     try {
       await this.#follow(source);

@@ -26,6 +26,8 @@ export class Applier {
   #services: ServiceTables;
   /** Addresses of the endpoints on this node, by service. */
   readonly #local = new Map<string, Endpoints>();
+  /** Services that did not fit, with what was said of them. */
+  readonly #unserved = new Map<string, string>();
 
   /** `describeNode` tells the rest of the node's tables, given the endpoints on it. */
   constructor(
@@ -43,6 +45,11 @@ export class Applier {
   /** The services that the kernel holds something of. */
   services(): string[] {
     return this.#services.services();
+  }
+
+  /** Services that did not fit into the maps. */
+  unserved(): Iterable<string> {
+    return this.#unserved.keys();
   }
 
   /** Services with a backend whose grace has ended. */
@@ -64,8 +71,11 @@ export class Applier {
 
   /** Where not all fits into the maps, what fits is served, and the rest reported by name and left as it was. */
   apply(desired: readonly DesiredService[], gone: readonly string[]): Applied {
+    for (const key of gone) this.#unserved.delete(key);
     try {
-      return this.#together(desired, gone);
+      const applied = this.#together(desired, gone);
+      for (const { key } of desired) this.#unserved.delete(key);
+      return applied;
     } catch (error) {
       if (!isFull(error)) throw error;
       this.recover();
@@ -74,16 +84,24 @@ export class Applier {
     for (const service of desired) {
       try {
         applied.push(this.#together([service], []));
+        this.#unserved.delete(service.key);
       } catch (error) {
         if (!isFull(error)) throw error;
-        this.#report({ object: `Service ${service.key}`, field: 'spec', message: error.message });
-        this.recover();
+        this.#leave(service.key, error.message);
       }
     }
     return {
       writes: applied.reduce((sum, { writes }) => sum + writes, 0),
       backendsChanged: applied.some(({ backendsChanged }) => backendsChanged),
     };
+  }
+
+  /** A service that did not fit: named once, and tried again later. */
+  #leave(key: string, message: string): void {
+    if (this.#unserved.get(key) !== message)
+      this.#report({ object: `Service ${key}`, field: '', message, code: 'WEIR_FULL' });
+    this.#unserved.set(key, message);
+    this.recover();
   }
 
   #together(desired: readonly DesiredService[], gone: readonly string[]): Applied {
