@@ -177,11 +177,11 @@ int weir_up_in(struct __sk_buff *skb)
 	return finish_tc(&p, step, action);
 }
 
-SEC("tc")
-int weir_up_out(struct __sk_buff *skb)
+/* Leaving towards whoever may be a client: the same on every device. */
+static __always_inline int leave(struct __sk_buff *skb, enum hook hook, bool ethernet)
 {
 	struct packet p = {};
-	enum parsed parsed = parse_skb(skb, &p, HOOK_UP_OUT, has_ethernet(skb));
+	enum parsed parsed = parse_skb(skb, &p, hook, ethernet);
 	enum step step = STEP_PASS;
 
 	if (parsed == PARSED_PORTS)
@@ -189,6 +189,12 @@ int weir_up_out(struct __sk_buff *skb)
 	else if (parsed == PARSED_ICMP)
 		step = icmp_egress(skb, &p);
 	return finish_tc(&p, step, 0);
+}
+
+SEC("tc")
+int weir_up_out(struct __sk_buff *skb)
+{
+	return leave(skb, HOOK_UP_OUT, has_ethernet(skb));
 }
 
 SEC("tc")
@@ -213,15 +219,7 @@ int weir_pod_in(struct __sk_buff *skb)
 SEC("tc")
 int weir_pod_out(struct __sk_buff *skb)
 {
-	struct packet p = {};
-	enum parsed parsed = parse_skb(skb, &p, HOOK_POD_OUT, true);
-	enum step step = STEP_PASS;
-
-	if (parsed == PARSED_PORTS)
-		step = service_egress(skb, &p);
-	else if (parsed == PARSED_ICMP)
-		step = icmp_egress(skb, &p);
-	return finish_tc(&p, step, 0);
+	return leave(skb, HOOK_POD_OUT, true);
 }
 
 /* Run by the agent through BPF_PROG_TEST_RUN; answers in its context how many flows live on. */

@@ -44,36 +44,36 @@ static __always_inline bool flow_ended(const struct sweep *sweep, __u8 protocol,
 	return sweep->now > flow->seen && sweep->now - flow->seen > idle_limit(protocol, flow) * SECOND;
 }
 
+/* Counts the entry; true where it is to be deleted. */
+static __always_inline bool sweep_out(struct sweep *sweep, __u8 protocol, const struct flow *flow)
+{
+	bool ended = flow_ended(sweep, protocol, flow);
+
+	if (ended)
+		sweep->removed++;
+	else
+		sweep->kept++;
+	return ended;
+}
+
 static long sweep_flow4(void *map, struct flow4_key *key, struct flow *flow, struct sweep *sweep)
 {
-	if (flow_ended(sweep, key->protocol, flow)) {
+	if (sweep_out(sweep, key->protocol, flow))
 		bpf_map_delete_elem(&weir_flows4, key);
-		sweep->removed++;
-	} else {
-		sweep->kept++;
-	}
 	return 0;
 }
 
 static long sweep_flow6(void *map, struct flow6_key *key, struct flow *flow, struct sweep *sweep)
 {
-	if (flow_ended(sweep, key->protocol, flow)) {
+	if (sweep_out(sweep, key->protocol, flow))
 		bpf_map_delete_elem(&weir_flows6, key);
-		sweep->removed++;
-	} else {
-		sweep->kept++;
-	}
 	return 0;
 }
 
 static long sweep_snat(void *map, struct flow6_key *key, struct flow *flow, struct sweep *sweep)
 {
-	if (flow_ended(sweep, key->protocol, flow)) {
+	if (sweep_out(sweep, key->protocol, flow))
 		bpf_map_delete_elem(&weir_snat, key);
-		sweep->removed++;
-	} else {
-		sweep->kept++;
-	}
 	return 0;
 }
 
