@@ -41,8 +41,7 @@ static __always_inline must_use enum parsed parse_skb(struct __sk_buff *skb, str
 	p->ifindex = skb->ifindex;
 	p->hook = hook;
 	p->l3 = ethernet ? sizeof(struct ethhdr) : 0;
-	if (skb_data(skb) + LINEAR_BYTES > skb_end(skb))
-		bpf_skb_pull_data(skb, skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES);
+	make_linear(skb); /* where that fails, parsing says what is missing */
 	return parse_whole(skb, p, skb->protocol);
 }
 
@@ -130,7 +129,6 @@ SEC("xdp")
 int weir_xdp(struct xdp_md *ctx)
 {
 	struct packet p = { .hook = HOOK_XDP };
-	struct frontend_key key = {};
 	struct frontend *frontend;
 	enum step step;
 	long action = 0;
@@ -139,10 +137,7 @@ int weir_xdp(struct xdp_md *ctx)
 		return XDP_PASS;
 	if (p.tuple.protocol == IPPROTO_SCTP || p.l3 + p.length > (__u64)(xdp_end(ctx) - xdp_data(ctx)))
 		return XDP_PASS;
-	key.address = p.tuple.destination;
-	key.port = p.tuple.destination_port;
-	key.protocol = p.tuple.protocol;
-	frontend = bpf_map_lookup_elem(&weir_frontends, &key);
+	frontend = frontend_find(&p);
 	if (!frontend && !is_snat_port(&p))
 		return XDP_PASS;
 	p.ifindex = ctx->ingress_ifindex;

@@ -21,6 +21,14 @@ static __always_inline void *skb_end(const struct __sk_buff *skb)
 	return (void *)(long)skb->data_end;
 }
 
+/* Makes the headers readable in place. 0, or a negative errno. */
+static __always_inline long make_linear(struct __sk_buff *skb)
+{
+	if (skb_data(skb) + LINEAR_BYTES <= skb_end(skb))
+		return 0;
+	return bpf_skb_pull_data(skb, skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES);
+}
+
 /* Reads the packet at p->l3. An skb that is shorter than the packet says was cut on its way. */
 static __always_inline must_use enum parsed parse_whole(struct __sk_buff *skb, struct packet *p, __be16 ethertype)
 {

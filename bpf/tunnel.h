@@ -137,8 +137,7 @@ static __noinline enum parsed unwrap(struct __sk_buff *skb, struct packet *p)
 
 	if (bpf_skb_adjust_room(skb, -(__s32)(p->l4 - p->l3), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
 		return PARSED_MALFORMED;
-	if (skb_data(skb) + LINEAR_BYTES > skb_end(skb) &&
-	    bpf_skb_pull_data(skb, skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES))
+	if (make_linear(skb))
 		return PARSED_MALFORMED;
 	return parse_whole(skb, p, ethertype);
 }

@@ -5,15 +5,10 @@
 import { type Family, familyOf, type Ip, ipBytes } from './net.js';
 import type { Endpoint, EndpointSlice, ServicePort } from './model.js';
 
-export interface Candidate {
+/** One address of an endpoint, with the port that the service port leads to. */
+export interface Candidate extends Omit<Endpoint, 'addresses'> {
   readonly address: Ip;
   readonly port: number;
-  readonly nodeName: string;
-  readonly ready: boolean;
-  readonly serving: boolean;
-  readonly terminating: boolean;
-  readonly zoneHints: readonly string[];
-  readonly nodeHints: readonly string[];
 }
 
 /** Where the rules are applied: this node. */

@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0x810d501a;
+export const LAYOUT_HASH = 0xf440d474;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;
@@ -180,39 +180,316 @@ export const REASON_TEXT: Readonly<Record<number, { readonly name: string; reado
   69: { name: 'unrecorded', text: 'forwarded by the hash alone, because new flows arrived too fast to record' },
 };
 
-/** struct flow6_key, 40 bytes */
-export interface Flow6Key {
+/** struct api, 64 bytes */
+export interface Api {
+  readonly address: string;
+}
+
+export function encodeApi(value: Api, buffer: Buffer, offset = 0): void {
+  writeText(buffer, offset, 64, value.address);
+}
+
+export function decodeApi(buffer: Buffer, offset = 0): Api {
+  return {
+    address: readText(buffer, offset, 64),
+  };
+}
+
+export const apiCodec: Codec<Api> = {
+  name: 'api',
+  size: 64,
+  encode: encodeApi,
+  decode: decodeApi,
+};
+
+/** struct backend, 32 bytes */
+export interface Backend {
+  readonly address: Ip;
+  readonly port: number;
+  readonly protocol: number;
+  readonly state: number;
+  readonly service: number;
+  readonly node: number;
+  readonly weight: number;
+  readonly flags: number;
+}
+
+export function encodeBackend(value: Backend, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 32);
+  writeIp(buffer, offset, value.address);
+  buffer.writeUInt16BE(value.port, offset + 16);
+  buffer.writeUInt8(value.protocol, offset + 18);
+  buffer.writeUInt8(value.state, offset + 19);
+  buffer.writeUInt32LE(value.service, offset + 20);
+  buffer.writeUInt32LE(value.node, offset + 24);
+  buffer.writeUInt16LE(value.weight, offset + 28);
+  buffer.writeUInt8(value.flags, offset + 30);
+}
+
+export function decodeBackend(buffer: Buffer, offset = 0): Backend {
+  return {
+    address: readIp(buffer, offset),
+    port: buffer.readUInt16BE(offset + 16),
+    protocol: buffer.readUInt8(offset + 18),
+    state: buffer.readUInt8(offset + 19),
+    service: buffer.readUInt32LE(offset + 20),
+    node: buffer.readUInt32LE(offset + 24),
+    weight: buffer.readUInt16LE(offset + 28),
+    flags: buffer.readUInt8(offset + 30),
+  };
+}
+
+export const backendCodec: Codec<Backend> = {
+  name: 'backend',
+  size: 32,
+  encode: encodeBackend,
+  decode: decodeBackend,
+};
+
+/** struct config, 72 bytes */
+export interface Config {
+  readonly layout: number;
+  readonly pid: number;
+  readonly dataplane: number;
+  readonly synced: number;
+  readonly generation: bigint;
+  readonly lastSync: bigint;
+  readonly netns: bigint;
+  readonly floodRate: number;
+  readonly snatFirst: number;
+  readonly snatCount: number;
+  readonly ticksPerSecond: number;
+  readonly fastPath: number;
+  readonly ticks: bigint;
+  readonly ticksTime: bigint;
+}
+
+export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
+  buffer.writeUInt32LE(value.layout, offset);
+  buffer.writeUInt32LE(value.pid, offset + 4);
+  buffer.writeUInt32LE(value.dataplane, offset + 8);
+  buffer.writeUInt32LE(value.synced, offset + 12);
+  buffer.writeBigUInt64LE(value.generation, offset + 16);
+  buffer.writeBigUInt64LE(value.lastSync, offset + 24);
+  buffer.writeBigUInt64LE(value.netns, offset + 32);
+  buffer.writeUInt32LE(value.floodRate, offset + 40);
+  buffer.writeUInt16LE(value.snatFirst, offset + 44);
+  buffer.writeUInt16LE(value.snatCount, offset + 46);
+  buffer.writeUInt32LE(value.ticksPerSecond, offset + 48);
+  buffer.writeUInt32LE(value.fastPath, offset + 52);
+  buffer.writeBigUInt64LE(value.ticks, offset + 56);
+  buffer.writeBigUInt64LE(value.ticksTime, offset + 64);
+}
+
+export function decodeConfig(buffer: Buffer, offset = 0): Config {
+  return {
+    layout: buffer.readUInt32LE(offset),
+    pid: buffer.readUInt32LE(offset + 4),
+    dataplane: buffer.readUInt32LE(offset + 8),
+    synced: buffer.readUInt32LE(offset + 12),
+    generation: buffer.readBigUInt64LE(offset + 16),
+    lastSync: buffer.readBigUInt64LE(offset + 24),
+    netns: buffer.readBigUInt64LE(offset + 32),
+    floodRate: buffer.readUInt32LE(offset + 40),
+    snatFirst: buffer.readUInt16LE(offset + 44),
+    snatCount: buffer.readUInt16LE(offset + 46),
+    ticksPerSecond: buffer.readUInt32LE(offset + 48),
+    fastPath: buffer.readUInt32LE(offset + 52),
+    ticks: buffer.readBigUInt64LE(offset + 56),
+    ticksTime: buffer.readBigUInt64LE(offset + 64),
+  };
+}
+
+export const configCodec: Codec<Config> = {
+  name: 'config',
+  size: 72,
+  encode: encodeConfig,
+  decode: decodeConfig,
+};
+
+/** struct counter, 16 bytes */
+export interface Counter {
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+export function encodeCounter(value: Counter, buffer: Buffer, offset = 0): void {
+  buffer.writeBigUInt64LE(value.packets, offset);
+  buffer.writeBigUInt64LE(value.bytes, offset + 8);
+}
+
+export function decodeCounter(buffer: Buffer, offset = 0): Counter {
+  return {
+    packets: buffer.readBigUInt64LE(offset),
+    bytes: buffer.readBigUInt64LE(offset + 8),
+  };
+}
+
+export const counterCodec: Codec<Counter> = {
+  name: 'counter',
+  size: 16,
+  encode: encodeCounter,
+  decode: decodeCounter,
+};
+
+/** struct device, 4 bytes */
+export interface Device {
+  readonly role: number;
+  readonly flags: number;
+  readonly uplink: number;
+}
+
+export function encodeDevice(value: Device, buffer: Buffer, offset = 0): void {
+  buffer.writeUInt8(value.role, offset);
+  buffer.writeUInt8(value.flags, offset + 1);
+  buffer.writeUInt16LE(value.uplink, offset + 2);
+}
+
+export function decodeDevice(buffer: Buffer, offset = 0): Device {
+  return {
+    role: buffer.readUInt8(offset),
+    flags: buffer.readUInt8(offset + 1),
+    uplink: buffer.readUInt16LE(offset + 2),
+  };
+}
+
+export const deviceCodec: Codec<Device> = {
+  name: 'device',
+  size: 4,
+  encode: encodeDevice,
+  decode: decodeDevice,
+};
+
+/** struct drop_key, 40 bytes */
+export interface DropKey {
   readonly source: Ip;
   readonly destination: Ip;
+  readonly port: number;
+  readonly protocol: number;
+  readonly reason: number;
+  readonly hook: number;
+}
+
+export function encodeDropKey(value: DropKey, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 40);
+  writeIp(buffer, offset, value.source);
+  writeIp(buffer, offset + 16, value.destination);
+  buffer.writeUInt16BE(value.port, offset + 32);
+  buffer.writeUInt8(value.protocol, offset + 34);
+  buffer.writeUInt8(value.reason, offset + 35);
+  buffer.writeUInt8(value.hook, offset + 36);
+}
+
+export function decodeDropKey(buffer: Buffer, offset = 0): DropKey {
+  return {
+    source: readIp(buffer, offset),
+    destination: readIp(buffer, offset + 16),
+    port: buffer.readUInt16BE(offset + 32),
+    protocol: buffer.readUInt8(offset + 34),
+    reason: buffer.readUInt8(offset + 35),
+    hook: buffer.readUInt8(offset + 36),
+  };
+}
+
+export const dropKeyCodec: Codec<DropKey> = {
+  name: 'drop_key',
+  size: 40,
+  encode: encodeDropKey,
+  decode: decodeDropKey,
+};
+
+/** struct drop, 32 bytes */
+export interface Drop {
+  readonly count: bigint;
+  readonly first: bigint;
+  readonly last: bigint;
+  readonly ifindex: number;
+  readonly rule: number;
+}
+
+export function encodeDrop(value: Drop, buffer: Buffer, offset = 0): void {
+  buffer.writeBigUInt64LE(value.count, offset);
+  buffer.writeBigUInt64LE(value.first, offset + 8);
+  buffer.writeBigUInt64LE(value.last, offset + 16);
+  buffer.writeUInt32LE(value.ifindex, offset + 24);
+  buffer.writeUInt32LE(value.rule, offset + 28);
+}
+
+export function decodeDrop(buffer: Buffer, offset = 0): Drop {
+  return {
+    count: buffer.readBigUInt64LE(offset),
+    first: buffer.readBigUInt64LE(offset + 8),
+    last: buffer.readBigUInt64LE(offset + 16),
+    ifindex: buffer.readUInt32LE(offset + 24),
+    rule: buffer.readUInt32LE(offset + 28),
+  };
+}
+
+export const dropCodec: Codec<Drop> = {
+  name: 'drop',
+  size: 32,
+  encode: encodeDrop,
+  decode: decodeDrop,
+};
+
+/** struct endpoint, 8 bytes */
+export interface Endpoint {
+  readonly ifindex: number;
+  readonly flags: number;
+}
+
+export function encodeEndpoint(value: Endpoint, buffer: Buffer, offset = 0): void {
+  buffer.writeUInt32LE(value.ifindex, offset);
+  buffer.writeUInt32LE(value.flags, offset + 4);
+}
+
+export function decodeEndpoint(buffer: Buffer, offset = 0): Endpoint {
+  return {
+    ifindex: buffer.readUInt32LE(offset),
+    flags: buffer.readUInt32LE(offset + 4),
+  };
+}
+
+export const endpointCodec: Codec<Endpoint> = {
+  name: 'endpoint',
+  size: 8,
+  encode: encodeEndpoint,
+  decode: decodeEndpoint,
+};
+
+/** struct flow4_key, 16 bytes */
+export interface Flow4Key {
+  readonly source: number;
+  readonly destination: number;
   readonly sourcePort: number;
   readonly destinationPort: number;
   readonly protocol: number;
 }
 
-export function encodeFlow6Key(value: Flow6Key, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 40);
-  writeIp(buffer, offset, value.source);
-  writeIp(buffer, offset + 16, value.destination);
-  buffer.writeUInt16BE(value.sourcePort, offset + 32);
-  buffer.writeUInt16BE(value.destinationPort, offset + 34);
-  buffer.writeUInt8(value.protocol, offset + 36);
+export function encodeFlow4Key(value: Flow4Key, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 16);
+  buffer.writeUInt32BE(value.source, offset);
+  buffer.writeUInt32BE(value.destination, offset + 4);
+  buffer.writeUInt16BE(value.sourcePort, offset + 8);
+  buffer.writeUInt16BE(value.destinationPort, offset + 10);
+  buffer.writeUInt8(value.protocol, offset + 12);
 }
 
-export function decodeFlow6Key(buffer: Buffer, offset = 0): Flow6Key {
+export function decodeFlow4Key(buffer: Buffer, offset = 0): Flow4Key {
   return {
-    source: readIp(buffer, offset),
-    destination: readIp(buffer, offset + 16),
-    sourcePort: buffer.readUInt16BE(offset + 32),
-    destinationPort: buffer.readUInt16BE(offset + 34),
-    protocol: buffer.readUInt8(offset + 36),
+    source: buffer.readUInt32BE(offset),
+    destination: buffer.readUInt32BE(offset + 4),
+    sourcePort: buffer.readUInt16BE(offset + 8),
+    destinationPort: buffer.readUInt16BE(offset + 10),
+    protocol: buffer.readUInt8(offset + 12),
   };
 }
 
-export const flow6KeyCodec: Codec<Flow6Key> = {
-  name: 'flow6_key',
-  size: 40,
-  encode: encodeFlow6Key,
-  decode: decodeFlow6Key,
+export const flow4KeyCodec: Codec<Flow4Key> = {
+  name: 'flow4_key',
+  size: 16,
+  encode: encodeFlow4Key,
+  decode: decodeFlow4Key,
 };
 
 /** struct flow, 56 bytes */
@@ -265,6 +542,41 @@ export const flowCodec: Codec<Flow> = {
   size: 56,
   encode: encodeFlow,
   decode: decodeFlow,
+};
+
+/** struct flow6_key, 40 bytes */
+export interface Flow6Key {
+  readonly source: Ip;
+  readonly destination: Ip;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly protocol: number;
+}
+
+export function encodeFlow6Key(value: Flow6Key, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 40);
+  writeIp(buffer, offset, value.source);
+  writeIp(buffer, offset + 16, value.destination);
+  buffer.writeUInt16BE(value.sourcePort, offset + 32);
+  buffer.writeUInt16BE(value.destinationPort, offset + 34);
+  buffer.writeUInt8(value.protocol, offset + 36);
+}
+
+export function decodeFlow6Key(buffer: Buffer, offset = 0): Flow6Key {
+  return {
+    source: readIp(buffer, offset),
+    destination: readIp(buffer, offset + 16),
+    sourcePort: buffer.readUInt16BE(offset + 32),
+    destinationPort: buffer.readUInt16BE(offset + 34),
+    protocol: buffer.readUInt8(offset + 36),
+  };
+}
+
+export const flow6KeyCodec: Codec<Flow6Key> = {
+  name: 'flow6_key',
+  size: 40,
+  encode: encodeFlow6Key,
+  decode: decodeFlow6Key,
 };
 
 /** struct frontend_key, 20 bytes */
@@ -364,144 +676,29 @@ export const frontendCodec: Codec<Frontend> = {
   decode: decodeFrontend,
 };
 
-/** struct flow4_key, 16 bytes */
-export interface Flow4Key {
-  readonly source: number;
-  readonly destination: number;
-  readonly sourcePort: number;
-  readonly destinationPort: number;
-  readonly protocol: number;
+/** struct hop, 16 bytes */
+export interface Hop {
+  readonly where: bigint;
+  readonly until: bigint;
 }
 
-export function encodeFlow4Key(value: Flow4Key, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 16);
-  buffer.writeUInt32BE(value.source, offset);
-  buffer.writeUInt32BE(value.destination, offset + 4);
-  buffer.writeUInt16BE(value.sourcePort, offset + 8);
-  buffer.writeUInt16BE(value.destinationPort, offset + 10);
-  buffer.writeUInt8(value.protocol, offset + 12);
+export function encodeHop(value: Hop, buffer: Buffer, offset = 0): void {
+  buffer.writeBigUInt64LE(value.where, offset);
+  buffer.writeBigUInt64LE(value.until, offset + 8);
 }
 
-export function decodeFlow4Key(buffer: Buffer, offset = 0): Flow4Key {
+export function decodeHop(buffer: Buffer, offset = 0): Hop {
   return {
-    source: buffer.readUInt32BE(offset),
-    destination: buffer.readUInt32BE(offset + 4),
-    sourcePort: buffer.readUInt16BE(offset + 8),
-    destinationPort: buffer.readUInt16BE(offset + 10),
-    protocol: buffer.readUInt8(offset + 12),
+    where: buffer.readBigUInt64LE(offset),
+    until: buffer.readBigUInt64LE(offset + 8),
   };
 }
 
-export const flow4KeyCodec: Codec<Flow4Key> = {
-  name: 'flow4_key',
+export const hopCodec: Codec<Hop> = {
+  name: 'hop',
   size: 16,
-  encode: encodeFlow4Key,
-  decode: decodeFlow4Key,
-};
-
-/** struct config, 72 bytes */
-export interface Config {
-  readonly layout: number;
-  readonly pid: number;
-  readonly dataplane: number;
-  readonly synced: number;
-  readonly generation: bigint;
-  readonly lastSync: bigint;
-  readonly netns: bigint;
-  readonly floodRate: number;
-  readonly snatFirst: number;
-  readonly snatCount: number;
-  readonly ticksPerSecond: number;
-  readonly fastPath: number;
-  readonly ticks: bigint;
-  readonly ticksTime: bigint;
-}
-
-export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
-  buffer.writeUInt32LE(value.layout, offset);
-  buffer.writeUInt32LE(value.pid, offset + 4);
-  buffer.writeUInt32LE(value.dataplane, offset + 8);
-  buffer.writeUInt32LE(value.synced, offset + 12);
-  buffer.writeBigUInt64LE(value.generation, offset + 16);
-  buffer.writeBigUInt64LE(value.lastSync, offset + 24);
-  buffer.writeBigUInt64LE(value.netns, offset + 32);
-  buffer.writeUInt32LE(value.floodRate, offset + 40);
-  buffer.writeUInt16LE(value.snatFirst, offset + 44);
-  buffer.writeUInt16LE(value.snatCount, offset + 46);
-  buffer.writeUInt32LE(value.ticksPerSecond, offset + 48);
-  buffer.writeUInt32LE(value.fastPath, offset + 52);
-  buffer.writeBigUInt64LE(value.ticks, offset + 56);
-  buffer.writeBigUInt64LE(value.ticksTime, offset + 64);
-}
-
-export function decodeConfig(buffer: Buffer, offset = 0): Config {
-  return {
-    layout: buffer.readUInt32LE(offset),
-    pid: buffer.readUInt32LE(offset + 4),
-    dataplane: buffer.readUInt32LE(offset + 8),
-    synced: buffer.readUInt32LE(offset + 12),
-    generation: buffer.readBigUInt64LE(offset + 16),
-    lastSync: buffer.readBigUInt64LE(offset + 24),
-    netns: buffer.readBigUInt64LE(offset + 32),
-    floodRate: buffer.readUInt32LE(offset + 40),
-    snatFirst: buffer.readUInt16LE(offset + 44),
-    snatCount: buffer.readUInt16LE(offset + 46),
-    ticksPerSecond: buffer.readUInt32LE(offset + 48),
-    fastPath: buffer.readUInt32LE(offset + 52),
-    ticks: buffer.readBigUInt64LE(offset + 56),
-    ticksTime: buffer.readBigUInt64LE(offset + 64),
-  };
-}
-
-export const configCodec: Codec<Config> = {
-  name: 'config',
-  size: 72,
-  encode: encodeConfig,
-  decode: decodeConfig,
-};
-
-/** struct backend, 32 bytes */
-export interface Backend {
-  readonly address: Ip;
-  readonly port: number;
-  readonly protocol: number;
-  readonly state: number;
-  readonly service: number;
-  readonly node: number;
-  readonly weight: number;
-  readonly flags: number;
-}
-
-export function encodeBackend(value: Backend, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 32);
-  writeIp(buffer, offset, value.address);
-  buffer.writeUInt16BE(value.port, offset + 16);
-  buffer.writeUInt8(value.protocol, offset + 18);
-  buffer.writeUInt8(value.state, offset + 19);
-  buffer.writeUInt32LE(value.service, offset + 20);
-  buffer.writeUInt32LE(value.node, offset + 24);
-  buffer.writeUInt16LE(value.weight, offset + 28);
-  buffer.writeUInt8(value.flags, offset + 30);
-}
-
-export function decodeBackend(buffer: Buffer, offset = 0): Backend {
-  return {
-    address: readIp(buffer, offset),
-    port: buffer.readUInt16BE(offset + 16),
-    protocol: buffer.readUInt8(offset + 18),
-    state: buffer.readUInt8(offset + 19),
-    service: buffer.readUInt32LE(offset + 20),
-    node: buffer.readUInt32LE(offset + 24),
-    weight: buffer.readUInt16LE(offset + 28),
-    flags: buffer.readUInt8(offset + 30),
-  };
-}
-
-export const backendCodec: Codec<Backend> = {
-  name: 'backend',
-  size: 32,
-  encode: encodeBackend,
-  decode: decodeBackend,
+  encode: encodeHop,
+  decode: decodeHop,
 };
 
 /** struct local_key, 20 bytes */
@@ -555,120 +752,51 @@ export const localBackendCodec: Codec<LocalBackend> = {
   decode: decodeLocalBackend,
 };
 
-/** struct hop, 16 bytes */
-export interface Hop {
-  readonly where: bigint;
-  readonly until: bigint;
+/** struct name, 320 bytes */
+export interface Name {
+  readonly text: string;
 }
 
-export function encodeHop(value: Hop, buffer: Buffer, offset = 0): void {
-  buffer.writeBigUInt64LE(value.where, offset);
-  buffer.writeBigUInt64LE(value.until, offset + 8);
+export function encodeName(value: Name, buffer: Buffer, offset = 0): void {
+  writeText(buffer, offset, 320, value.text);
 }
 
-export function decodeHop(buffer: Buffer, offset = 0): Hop {
+export function decodeName(buffer: Buffer, offset = 0): Name {
   return {
-    where: buffer.readBigUInt64LE(offset),
-    until: buffer.readBigUInt64LE(offset + 8),
+    text: readText(buffer, offset, 320),
   };
 }
 
-export const hopCodec: Codec<Hop> = {
-  name: 'hop',
+export const nameCodec: Codec<Name> = {
+  name: 'name',
+  size: 320,
+  encode: encodeName,
+  decode: decodeName,
+};
+
+/** struct rate, 16 bytes */
+export interface Rate {
+  readonly since: bigint;
+  readonly flows: bigint;
+}
+
+export function encodeRate(value: Rate, buffer: Buffer, offset = 0): void {
+  buffer.writeBigUInt64LE(value.since, offset);
+  buffer.writeBigUInt64LE(value.flows, offset + 8);
+}
+
+export function decodeRate(buffer: Buffer, offset = 0): Rate {
+  return {
+    since: buffer.readBigUInt64LE(offset),
+    flows: buffer.readBigUInt64LE(offset + 8),
+  };
+}
+
+export const rateCodec: Codec<Rate> = {
+  name: 'rate',
   size: 16,
-  encode: encodeHop,
-  decode: decodeHop,
-};
-
-/** struct device, 4 bytes */
-export interface Device {
-  readonly role: number;
-  readonly flags: number;
-  readonly uplink: number;
-}
-
-export function encodeDevice(value: Device, buffer: Buffer, offset = 0): void {
-  buffer.writeUInt8(value.role, offset);
-  buffer.writeUInt8(value.flags, offset + 1);
-  buffer.writeUInt16LE(value.uplink, offset + 2);
-}
-
-export function decodeDevice(buffer: Buffer, offset = 0): Device {
-  return {
-    role: buffer.readUInt8(offset),
-    flags: buffer.readUInt8(offset + 1),
-    uplink: buffer.readUInt16LE(offset + 2),
-  };
-}
-
-export const deviceCodec: Codec<Device> = {
-  name: 'device',
-  size: 4,
-  encode: encodeDevice,
-  decode: decodeDevice,
-};
-
-/** struct uplink, 48 bytes */
-export interface Uplink {
-  readonly ifindex: number;
-  readonly mtu: number;
-  readonly address4: Ip;
-  readonly address6: Ip;
-  readonly mac: Uint8Array;
-  readonly flags: number;
-}
-
-export function encodeUplink(value: Uplink, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 48);
-  buffer.writeUInt32LE(value.ifindex, offset);
-  buffer.writeUInt32LE(value.mtu, offset + 4);
-  writeIp(buffer, offset + 8, value.address4);
-  writeIp(buffer, offset + 24, value.address6);
-  writeBytes(buffer, offset + 40, 6, value.mac);
-  buffer.writeUInt8(value.flags, offset + 46);
-}
-
-export function decodeUplink(buffer: Buffer, offset = 0): Uplink {
-  return {
-    ifindex: buffer.readUInt32LE(offset),
-    mtu: buffer.readUInt32LE(offset + 4),
-    address4: readIp(buffer, offset + 8),
-    address6: readIp(buffer, offset + 24),
-    mac: readBytes(buffer, offset + 40, 6),
-    flags: buffer.readUInt8(offset + 46),
-  };
-}
-
-export const uplinkCodec: Codec<Uplink> = {
-  name: 'uplink',
-  size: 48,
-  encode: encodeUplink,
-  decode: decodeUplink,
-};
-
-/** struct endpoint, 8 bytes */
-export interface Endpoint {
-  readonly ifindex: number;
-  readonly flags: number;
-}
-
-export function encodeEndpoint(value: Endpoint, buffer: Buffer, offset = 0): void {
-  buffer.writeUInt32LE(value.ifindex, offset);
-  buffer.writeUInt32LE(value.flags, offset + 4);
-}
-
-export function decodeEndpoint(buffer: Buffer, offset = 0): Endpoint {
-  return {
-    ifindex: buffer.readUInt32LE(offset),
-    flags: buffer.readUInt32LE(offset + 4),
-  };
-}
-
-export const endpointCodec: Codec<Endpoint> = {
-  name: 'endpoint',
-  size: 8,
-  encode: encodeEndpoint,
-  decode: decodeEndpoint,
+  encode: encodeRate,
+  decode: decodeRate,
 };
 
 /** struct prefix_key, 20 bytes */
@@ -694,28 +822,6 @@ export const prefixKeyCodec: Codec<PrefixKey> = {
   size: 20,
   encode: encodePrefixKey,
   decode: decodePrefixKey,
-};
-
-/** struct name, 320 bytes */
-export interface Name {
-  readonly text: string;
-}
-
-export function encodeName(value: Name, buffer: Buffer, offset = 0): void {
-  writeText(buffer, offset, 320, value.text);
-}
-
-export function decodeName(buffer: Buffer, offset = 0): Name {
-  return {
-    text: readText(buffer, offset, 320),
-  };
-}
-
-export const nameCodec: Codec<Name> = {
-  name: 'name',
-  size: 320,
-  encode: encodeName,
-  decode: decodeName,
 };
 
 /** struct sysctl_key, 96 bytes */
@@ -765,148 +871,42 @@ export const sysctlCodec: Codec<Sysctl> = {
   decode: decodeSysctl,
 };
 
-/** struct api, 64 bytes */
-export interface Api {
-  readonly address: string;
-}
-
-export function encodeApi(value: Api, buffer: Buffer, offset = 0): void {
-  writeText(buffer, offset, 64, value.address);
-}
-
-export function decodeApi(buffer: Buffer, offset = 0): Api {
-  return {
-    address: readText(buffer, offset, 64),
-  };
-}
-
-export const apiCodec: Codec<Api> = {
-  name: 'api',
-  size: 64,
-  encode: encodeApi,
-  decode: decodeApi,
-};
-
-/** struct drop_key, 40 bytes */
-export interface DropKey {
-  readonly source: Ip;
-  readonly destination: Ip;
-  readonly port: number;
-  readonly protocol: number;
-  readonly reason: number;
-  readonly hook: number;
-}
-
-export function encodeDropKey(value: DropKey, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 40);
-  writeIp(buffer, offset, value.source);
-  writeIp(buffer, offset + 16, value.destination);
-  buffer.writeUInt16BE(value.port, offset + 32);
-  buffer.writeUInt8(value.protocol, offset + 34);
-  buffer.writeUInt8(value.reason, offset + 35);
-  buffer.writeUInt8(value.hook, offset + 36);
-}
-
-export function decodeDropKey(buffer: Buffer, offset = 0): DropKey {
-  return {
-    source: readIp(buffer, offset),
-    destination: readIp(buffer, offset + 16),
-    port: buffer.readUInt16BE(offset + 32),
-    protocol: buffer.readUInt8(offset + 34),
-    reason: buffer.readUInt8(offset + 35),
-    hook: buffer.readUInt8(offset + 36),
-  };
-}
-
-export const dropKeyCodec: Codec<DropKey> = {
-  name: 'drop_key',
-  size: 40,
-  encode: encodeDropKey,
-  decode: decodeDropKey,
-};
-
-/** struct drop, 32 bytes */
-export interface Drop {
-  readonly count: bigint;
-  readonly first: bigint;
-  readonly last: bigint;
+/** struct uplink, 48 bytes */
+export interface Uplink {
   readonly ifindex: number;
-  readonly rule: number;
+  readonly mtu: number;
+  readonly address4: Ip;
+  readonly address6: Ip;
+  readonly mac: Uint8Array;
+  readonly flags: number;
 }
 
-export function encodeDrop(value: Drop, buffer: Buffer, offset = 0): void {
-  buffer.writeBigUInt64LE(value.count, offset);
-  buffer.writeBigUInt64LE(value.first, offset + 8);
-  buffer.writeBigUInt64LE(value.last, offset + 16);
-  buffer.writeUInt32LE(value.ifindex, offset + 24);
-  buffer.writeUInt32LE(value.rule, offset + 28);
+export function encodeUplink(value: Uplink, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 48);
+  buffer.writeUInt32LE(value.ifindex, offset);
+  buffer.writeUInt32LE(value.mtu, offset + 4);
+  writeIp(buffer, offset + 8, value.address4);
+  writeIp(buffer, offset + 24, value.address6);
+  writeBytes(buffer, offset + 40, 6, value.mac);
+  buffer.writeUInt8(value.flags, offset + 46);
 }
 
-export function decodeDrop(buffer: Buffer, offset = 0): Drop {
+export function decodeUplink(buffer: Buffer, offset = 0): Uplink {
   return {
-    count: buffer.readBigUInt64LE(offset),
-    first: buffer.readBigUInt64LE(offset + 8),
-    last: buffer.readBigUInt64LE(offset + 16),
-    ifindex: buffer.readUInt32LE(offset + 24),
-    rule: buffer.readUInt32LE(offset + 28),
+    ifindex: buffer.readUInt32LE(offset),
+    mtu: buffer.readUInt32LE(offset + 4),
+    address4: readIp(buffer, offset + 8),
+    address6: readIp(buffer, offset + 24),
+    mac: readBytes(buffer, offset + 40, 6),
+    flags: buffer.readUInt8(offset + 46),
   };
 }
 
-export const dropCodec: Codec<Drop> = {
-  name: 'drop',
-  size: 32,
-  encode: encodeDrop,
-  decode: decodeDrop,
-};
-
-/** struct counter, 16 bytes */
-export interface Counter {
-  readonly packets: bigint;
-  readonly bytes: bigint;
-}
-
-export function encodeCounter(value: Counter, buffer: Buffer, offset = 0): void {
-  buffer.writeBigUInt64LE(value.packets, offset);
-  buffer.writeBigUInt64LE(value.bytes, offset + 8);
-}
-
-export function decodeCounter(buffer: Buffer, offset = 0): Counter {
-  return {
-    packets: buffer.readBigUInt64LE(offset),
-    bytes: buffer.readBigUInt64LE(offset + 8),
-  };
-}
-
-export const counterCodec: Codec<Counter> = {
-  name: 'counter',
-  size: 16,
-  encode: encodeCounter,
-  decode: decodeCounter,
-};
-
-/** struct rate, 16 bytes */
-export interface Rate {
-  readonly since: bigint;
-  readonly flows: bigint;
-}
-
-export function encodeRate(value: Rate, buffer: Buffer, offset = 0): void {
-  buffer.writeBigUInt64LE(value.since, offset);
-  buffer.writeBigUInt64LE(value.flows, offset + 8);
-}
-
-export function decodeRate(buffer: Buffer, offset = 0): Rate {
-  return {
-    since: buffer.readBigUInt64LE(offset),
-    flows: buffer.readBigUInt64LE(offset + 8),
-  };
-}
-
-export const rateCodec: Codec<Rate> = {
-  name: 'rate',
-  size: 16,
-  encode: encodeRate,
-  decode: decodeRate,
+export const uplinkCodec: Codec<Uplink> = {
+  name: 'uplink',
+  size: 48,
+  encode: encodeUplink,
+  decode: decodeUplink,
 };
 
 /** Shape of the maps inside weir_slots. */
@@ -914,27 +914,82 @@ export const SEGMENT = { type: 2, keySize: 4, valueSize: 256, maxEntries: 16384,
 
 /** Every map of the object, by the name of its pin. */
 export const MAPS = {
-  /** flow6_key -> flow */
-  weir_snat: {
-    name: 'weir_snat',
-    type: 1,
-    keySize: 40,
-    valueSize: 56,
-    maxEntries: 524288,
-    flags: 1,
-    key: flow6KeyCodec,
-    value: flowCodec,
+  /** __u32 -> api */
+  weir_api: {
+    name: 'weir_api',
+    type: 2,
+    keySize: 4,
+    valueSize: 64,
+    maxEntries: 1,
+    flags: 0,
+    key: u32Codec,
+    value: apiCodec,
   },
-  /** frontend_key -> frontend */
-  weir_frontends: {
-    name: 'weir_frontends',
+  /** __u32 -> backend */
+  weir_backends: {
+    name: 'weir_backends',
     type: 1,
-    keySize: 20,
+    keySize: 4,
     valueSize: 32,
     maxEntries: 262144,
     flags: 1,
-    key: frontendKeyCodec,
-    value: frontendCodec,
+    key: u32Codec,
+    value: backendCodec,
+  },
+  /** __u32 -> config */
+  weir_config: {
+    name: 'weir_config',
+    type: 2,
+    keySize: 4,
+    valueSize: 72,
+    maxEntries: 1,
+    flags: 0,
+    key: u32Codec,
+    value: configCodec,
+  },
+  /** __u32 -> counter */
+  weir_counters: {
+    name: 'weir_counters',
+    type: 6,
+    keySize: 4,
+    valueSize: 16,
+    maxEntries: 96,
+    flags: 0,
+    key: u32Codec,
+    value: counterCodec,
+  },
+  /** __u32 -> device */
+  weir_devices: {
+    name: 'weir_devices',
+    type: 1,
+    keySize: 4,
+    valueSize: 4,
+    maxEntries: 16384,
+    flags: 1,
+    key: u32Codec,
+    value: deviceCodec,
+  },
+  /** drop_key -> drop */
+  weir_drops: {
+    name: 'weir_drops',
+    type: 9,
+    keySize: 40,
+    valueSize: 32,
+    maxEntries: 4096,
+    flags: 0,
+    key: dropKeyCodec,
+    value: dropCodec,
+  },
+  /** ip -> endpoint */
+  weir_endpoints: {
+    name: 'weir_endpoints',
+    type: 1,
+    keySize: 16,
+    valueSize: 8,
+    maxEntries: 16384,
+    flags: 1,
+    key: ipCodec,
+    value: endpointCodec,
   },
   /** flow4_key -> flow */
   weir_flows4: {
@@ -958,49 +1013,16 @@ export const MAPS = {
     key: flow6KeyCodec,
     value: flowCodec,
   },
-  /** __u32 -> config */
-  weir_config: {
-    name: 'weir_config',
-    type: 2,
-    keySize: 4,
-    valueSize: 72,
-    maxEntries: 1,
-    flags: 0,
-    key: u32Codec,
-    value: configCodec,
-  },
-  /** __u32 -> backend */
-  weir_backends: {
-    name: 'weir_backends',
+  /** frontend_key -> frontend */
+  weir_frontends: {
+    name: 'weir_frontends',
     type: 1,
-    keySize: 4,
+    keySize: 20,
     valueSize: 32,
     maxEntries: 262144,
     flags: 1,
-    key: u32Codec,
-    value: backendCodec,
-  },
-  /** local_key -> local_backend */
-  weir_local: {
-    name: 'weir_local',
-    type: 1,
-    keySize: 20,
-    valueSize: 8,
-    maxEntries: 65536,
-    flags: 1,
-    key: localKeyCodec,
-    value: localBackendCodec,
-  },
-  /** __u32 -> __u32 */
-  weir_slots: {
-    name: 'weir_slots',
-    type: 12,
-    keySize: 4,
-    valueSize: 4,
-    maxEntries: 64,
-    flags: 0,
-    key: u32Codec,
-    value: u32Codec,
+    key: frontendKeyCodec,
+    value: frontendCodec,
   },
   /** __u32 -> hop */
   weir_hops: {
@@ -1013,49 +1035,16 @@ export const MAPS = {
     key: u32Codec,
     value: hopCodec,
   },
-  /** __u32 -> device */
-  weir_devices: {
-    name: 'weir_devices',
+  /** local_key -> local_backend */
+  weir_local: {
+    name: 'weir_local',
     type: 1,
-    keySize: 4,
-    valueSize: 4,
-    maxEntries: 16384,
-    flags: 1,
-    key: u32Codec,
-    value: deviceCodec,
-  },
-  /** __u32 -> uplink */
-  weir_uplinks: {
-    name: 'weir_uplinks',
-    type: 2,
-    keySize: 4,
-    valueSize: 48,
-    maxEntries: 64,
-    flags: 0,
-    key: u32Codec,
-    value: uplinkCodec,
-  },
-  /** ip -> endpoint */
-  weir_endpoints: {
-    name: 'weir_endpoints',
-    type: 1,
-    keySize: 16,
-    valueSize: 8,
-    maxEntries: 16384,
-    flags: 1,
-    key: ipCodec,
-    value: endpointCodec,
-  },
-  /** prefix_key -> __u32 */
-  weir_sources: {
-    name: 'weir_sources',
-    type: 11,
     keySize: 20,
-    valueSize: 4,
+    valueSize: 8,
     maxEntries: 65536,
     flags: 1,
-    key: prefixKeyCodec,
-    value: u32Codec,
+    key: localKeyCodec,
+    value: localBackendCodec,
   },
   /** __u32 -> name */
   weir_names: {
@@ -1068,6 +1057,50 @@ export const MAPS = {
     key: u32Codec,
     value: nameCodec,
   },
+  /** __u32 -> rate */
+  weir_rate: {
+    name: 'weir_rate',
+    type: 6,
+    keySize: 4,
+    valueSize: 16,
+    maxEntries: 1,
+    flags: 0,
+    key: u32Codec,
+    value: rateCodec,
+  },
+  /** __u32 -> __u32 */
+  weir_slots: {
+    name: 'weir_slots',
+    type: 12,
+    keySize: 4,
+    valueSize: 4,
+    maxEntries: 64,
+    flags: 0,
+    key: u32Codec,
+    value: u32Codec,
+  },
+  /** flow6_key -> flow */
+  weir_snat: {
+    name: 'weir_snat',
+    type: 1,
+    keySize: 40,
+    valueSize: 56,
+    maxEntries: 524288,
+    flags: 1,
+    key: flow6KeyCodec,
+    value: flowCodec,
+  },
+  /** prefix_key -> __u32 */
+  weir_sources: {
+    name: 'weir_sources',
+    type: 11,
+    keySize: 20,
+    valueSize: 4,
+    maxEntries: 65536,
+    flags: 1,
+    key: prefixKeyCodec,
+    value: u32Codec,
+  },
   /** sysctl_key -> sysctl */
   weir_sysctls: {
     name: 'weir_sysctls',
@@ -1079,48 +1112,15 @@ export const MAPS = {
     key: sysctlKeyCodec,
     value: sysctlCodec,
   },
-  /** __u32 -> api */
-  weir_api: {
-    name: 'weir_api',
+  /** __u32 -> uplink */
+  weir_uplinks: {
+    name: 'weir_uplinks',
     type: 2,
     keySize: 4,
-    valueSize: 64,
-    maxEntries: 1,
+    valueSize: 48,
+    maxEntries: 64,
     flags: 0,
     key: u32Codec,
-    value: apiCodec,
-  },
-  /** drop_key -> drop */
-  weir_drops: {
-    name: 'weir_drops',
-    type: 9,
-    keySize: 40,
-    valueSize: 32,
-    maxEntries: 4096,
-    flags: 0,
-    key: dropKeyCodec,
-    value: dropCodec,
-  },
-  /** __u32 -> counter */
-  weir_counters: {
-    name: 'weir_counters',
-    type: 6,
-    keySize: 4,
-    valueSize: 16,
-    maxEntries: 96,
-    flags: 0,
-    key: u32Codec,
-    value: counterCodec,
-  },
-  /** __u32 -> rate */
-  weir_rate: {
-    name: 'weir_rate',
-    type: 6,
-    keySize: 4,
-    valueSize: 16,
-    maxEntries: 1,
-    flags: 0,
-    key: u32Codec,
-    value: rateCodec,
+    value: uplinkCodec,
   },
 } as const;
