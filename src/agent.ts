@@ -2,33 +2,20 @@
  * The agent: the composition root and the only loop. Objects come from a source, are compiled, and the differences go to the
  * kernel; the node's devices are watched and get their programs. All that must outlive the agent is pinned.
  */
-import { statSync } from 'node:fs';
-import { Applier } from './agent/applier.js';
-import { Attachments } from './agent/attachments.js';
+import { BpfPlane } from './agent/bpf-plane.js';
 import type { Log } from './agent/log.js';
-import { Sweeper } from './agent/sweeper.js';
-import { applySysctls } from './agent/sysctls.js';
+import type { NodeFacts, Plane } from './agent/plane.js';
 import type { DesiredService, Settings } from './core/desired.js';
 import type { Problem, Source } from './core/model.js';
-import type { Ip } from './core/net.js';
-import { bindings, deviceRoles, type Network, type Roles } from './core/network.js';
+import { deviceRoles, type Network, type Roles } from './core/network.js';
 import { chooseDevices, settingsFingerprint, settingsOf, tunnelSources } from './core/settings.js';
 import { Store } from './core/store.js';
 import { describeError, REMEDIES } from './errors.js';
 import { serveHealth } from './host/health.js';
 import { NetworkMonitor } from './host/monitor.js';
 import { readNetwork } from './host/network.js';
-import { ticksPerSecond } from './loader/clock.js';
-import { type Dataplane, openDataplane } from './loader/dataplane.js';
-import { refuseOtherLayout } from './maps/compatible.js';
-import { KernelTables } from './maps/kernel-tables.js';
-import { type Config, LAYOUT_HASH, MAPS } from './maps/layout.js';
-import type { NodeState } from './maps/node.js';
-import { openTable, type Table } from './maps/table.js';
 import type { AgentOptions } from './options.js';
 
-/** New flows a second on one core above which those that a hash carries are not recorded. */
-const FLOOD_RATE = 125_000;
 const HOUSEKEEPING_INTERVAL = 1_000;
 const NETWORK_DELAY = 30;
 
@@ -36,79 +23,55 @@ export class Agent implements Disposable {
   readonly #options: AgentOptions;
   readonly #log: Log;
   readonly #store = new Store();
-  readonly #dataplane: Dataplane;
-  readonly #tables: KernelTables;
-  readonly #config: Table<number, Config>;
-  readonly #applier: Applier;
-  readonly #attachments: Attachments;
-  readonly #sweeper: Sweeper;
+  readonly #plane: Plane;
   #network: Network;
   #roles: Roles;
   #settings: Settings;
   #synced = false;
   /** Some object or file could not be used before the source had spoken. */
   #broken = false;
-  #generation: bigint;
   /** Entries written before the source had spoken. */
   #early = 0;
   #reading = false;
   #stale = false;
   #failing = false;
 
-  /** Loads the programs and adopts what is pinned. Throws as openDataplane does, and WEIR_DEVICE. */
+  /** Opens the dataplane, which adopts what an earlier agent has left. Throws as that does, and WEIR_DEVICE. */
   constructor(options: AgentOptions, log: Log, network: Network, objectPath: string) {
     this.#options = options;
     this.#log = log;
     this.#network = network;
     this.#roles = chooseDevices(network, options);
     this.#settings = settingsOf(options, network, this.#roles, this.#store.nodes);
-    const { bpfRoot, flowEntries } = options;
-    refuseOtherLayout(bpfRoot);
-    this.#dataplane = openDataplane({ objectPath, bpfRoot, ...(flowEntries ? { flowEntries } : {}) });
-    this.#tables = new KernelTables(bpfRoot);
-    this.#config = openTable(bpfRoot, MAPS.weir_config);
-    this.#sweeper = new Sweeper(this.#dataplane, log);
-    this.#attachments = new Attachments(this.#dataplane, options.xdp, log);
-    this.#applier = new Applier(
-      this.#tables,
-      (endpoints) => this.#describeNode(endpoints),
-      (problem) => this.#report(problem),
-    );
-    this.#generation = this.#config.get(0)?.generation ?? 0n;
-    this.#writeConfig(false);
-    applySysctls(bpfRoot, log);
+    this.#plane = new BpfPlane(options, this.#facts(), objectPath, log, (problem) => this.#report(problem));
   }
 
   /** Runs until the signal; the dataplane stays when it ends. */
   async run(source: Source, signal: AbortSignal): Promise<void> {
-    await this.#sweeper.sweep();
-    this.#attachments.follow(this.#network, this.#roles);
-    this.#early = this.#applier.syncNode();
+    await this.#plane.begin();
+    this.#early = this.#follow();
     using _monitor = new NetworkMonitor(NETWORK_DELAY, () => void this.#networkChanged());
     await using _health = this.#serveHealth();
     /* the programs may have learnt where endpoints live, or another hand has been at the tables */
-    this.#sweeper.start(() => {
-      for (const key of this.#applier.unserved()) this.#store.touch(key);
-      this.#guarded(() => this.#applier.syncNode());
+    this.#plane.run(() => {
+      for (const key of this.#plane.unserved()) this.#store.touch(key);
+      this.#guarded(() => this.#follow());
     });
     const housekeeping = setInterval(() => this.#housekeep(), HOUSEKEEPING_INTERVAL);
     try {
-      await this.#follow(source);
+      await this.#watch(source);
       await aborted(signal);
     } finally {
-      this.#sweeper[Symbol.dispose]();
       clearInterval(housekeeping);
       await source.stop();
     }
   }
 
   [Symbol.dispose](): void {
-    this.#config[Symbol.dispose]();
-    this.#tables[Symbol.dispose]();
-    this.#dataplane[Symbol.dispose]();
+    this.#plane[Symbol.dispose]();
   }
 
-  async #follow(source: Source): Promise<void> {
+  async #watch(source: Source): Promise<void> {
     await source.start({
       changes: (changes) => {
         this.#store.apply(changes);
@@ -132,8 +95,8 @@ export class Agent implements Disposable {
     const { desired, gone } = this.#take();
     const known = new Set(this.#options.runServiceProxy ? this.#store.services() : []);
     const vanished = this.#vanished(known);
-    const writes = this.#apply(desired, [...gone, ...vanished]) + this.#applier.syncNode() + this.#early;
-    this.#writeConfig(true);
+    const writes = this.#apply(desired, [...gone, ...vanished]) + this.#follow() + this.#early;
+    this.#plane.recordSync();
     const took = Math.round(performance.now() - started);
     this.#log('info', `synced services=${this.#store.services().length} entries-changed=${writes} took=${took}ms`);
   }
@@ -143,7 +106,7 @@ export class Agent implements Disposable {
    * what worked goes on until the next start.
    */
   #vanished(known: ReadonlySet<string>): string[] {
-    const vanished = this.#applier.services().filter((key) => !known.has(key));
+    const vanished = this.#plane.services().filter((key) => !known.has(key));
     if (!this.#broken || vanished.length === 0) return vanished;
     this.#log('warn', `kept services=${vanished.join()}: no object names them, but some objects are broken`);
     return [];
@@ -156,7 +119,7 @@ export class Agent implements Disposable {
     if (desired.length === 0 && gone.length === 0) return;
     const writes = this.#apply(desired, gone);
     if (writes === 0) return;
-    this.#writeConfig(true);
+    this.#plane.recordSync();
     const names = [...desired.map((service) => service.key), ...gone];
     const shown = names.slice(0, 3).join(',') + (names.length > 3 ? `,+${names.length - 3}` : '');
     const took = (performance.now() - started).toFixed(1);
@@ -166,7 +129,7 @@ export class Agent implements Disposable {
   #take(): { desired: DesiredService[]; gone: string[] } {
     if (this.#store.takeNodesChanged()) {
       this.#refreshSettings();
-      this.#applier.syncNode();
+      this.#follow();
     }
     const { desired, gone } = this.#store.take(this.#settings);
     return this.#options.runServiceProxy ? { desired, gone } : { desired: [], gone };
@@ -174,9 +137,7 @@ export class Agent implements Disposable {
 
   #apply(desired: readonly DesiredService[], gone: readonly string[]): number {
     for (const service of desired) service.problems.forEach((problem) => this.#report(problem));
-    const { writes, backendsChanged } = this.#applier.apply(desired, gone);
-    if (backendsChanged) void this.#sweeper.sweep();
-    return writes;
+    return this.#plane.apply(desired, gone);
   }
 
   /** After a failure the kernel is read again, so that the next attempt starts from what is. */
@@ -188,7 +149,7 @@ export class Agent implements Disposable {
       this.#failing = true;
       this.#log('error', describeError(error));
       try {
-        this.#applier.recover();
+        this.#plane.recover();
         this.#store.invalidate();
       } catch (again) {
         this.#log('error', describeError(again));
@@ -196,16 +157,15 @@ export class Agent implements Disposable {
     }
   }
 
-  #describeNode(endpoints: NodeState['endpoints']): NodeState {
-    const { uplinks, pods, bridges } = this.#roles;
-    const sources = tunnelSources(this.#store.nodes, this.#options.dsrSources).map((prefix) => ({ prefix, name: 0 }));
-    return {
-      ...{ uplinks, pods, bridges, endpoints },
-      xdp: this.#attachments.xdp,
-      bindings: bindings(this.#network, pods, endpoints.keys() as Iterable<Ip>),
-      /* until the source has spoken, the nodes that the kernel knows stay: what comes through tunnels goes on meanwhile */
-      sources: this.#synced ? sources : undefined,
-    };
+  /** Tells the dataplane of the node as it is. Returns the number of entries written. */
+  #follow(): number {
+    return this.#plane.follow(this.#facts());
+  }
+
+  #facts(): NodeFacts {
+    /* until the source has spoken, the nodes that the kernel knows stay: what comes through tunnels goes on meanwhile */
+    const sources = this.#synced ? tunnelSources(this.#store.nodes, this.#options.dsrSources) : undefined;
+    return { network: this.#network, roles: this.#roles, sources };
   }
 
   async #networkChanged(): Promise<void> {
@@ -225,8 +185,7 @@ export class Agent implements Disposable {
       const roles = deviceRoles(this.#network, this.#options);
       if (roles.uplinks.length > 0) this.#roles = roles;
       this.#guarded(() => {
-        this.#attachments.follow(this.#network, this.#roles);
-        this.#applier.syncNode();
+        this.#follow();
         this.#refreshSettings();
         if (this.#synced) this.#flush();
       });
@@ -244,7 +203,7 @@ export class Agent implements Disposable {
   #housekeep(): void {
     if (!this.#synced) return;
     this.#guarded(() => {
-      for (const key of this.#applier.drained()) this.#store.touch(key);
+      for (const key of this.#plane.drained()) this.#store.touch(key);
       this.#flush();
     });
   }
@@ -254,7 +213,7 @@ export class Agent implements Disposable {
     if (!health) return undefined;
     const state = () => ({
       synced: this.#synced,
-      lastSync: Number(this.#config.get(0)?.lastSync ?? 0n),
+      lastSync: this.#plane.lastSync,
       failing: this.#failing,
     });
     return serveHealth(health.address, health.port, state, (reason) => this.#log('warn', reason));
@@ -264,27 +223,6 @@ export class Agent implements Disposable {
     const { object, field, message, code } = problem;
     const what = [object, field, message].filter((part) => part !== '').join(': ');
     this.#log('warn', code ? `${what} [${code}]: ${REMEDIES[code]}` : what);
-  }
-
-  #writeConfig(synced: boolean): void {
-    if (synced) this.#generation++;
-    const { first, last } = this.#options.snatPorts;
-    const { ticks, ticksTime } = this.#config.get(0) ?? { ticks: 0n, ticksTime: 0n };
-    this.#config.set(0, {
-      layout: LAYOUT_HASH,
-      pid: process.pid,
-      dataplane: 1,
-      synced: synced ? 1 : 0,
-      generation: this.#generation,
-      lastSync: synced ? BigInt(Date.now()) : (this.#config.get(0)?.lastSync ?? 0n),
-      netns: BigInt(statSync('/proc/self/ns/net').ino),
-      floodRate: FLOOD_RATE,
-      snatFirst: first,
-      snatCount: last - first + 1,
-      ticksPerSecond: ticksPerSecond(),
-      fastPath: this.#options.fastPath ? 1 : 0,
-      ...(this.#sweeper.clock.ticks > 0n ? this.#sweeper.clock : { ticks, ticksTime }),
-    });
   }
 }
 

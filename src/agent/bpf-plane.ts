@@ -1,0 +1,141 @@
+/** The BPF dataplane as the agent's loop sees it: programs on devices, tables that follow, expiry. */
+import { statSync } from 'node:fs';
+import type { DesiredService } from '../core/desired.js';
+import type { Problem } from '../core/model.js';
+import type { Ip } from '../core/net.js';
+import { bindings } from '../core/network.js';
+import { ticksPerSecond } from '../loader/clock.js';
+import { type Dataplane, openDataplane } from '../loader/dataplane.js';
+import { refuseOtherLayout } from '../maps/compatible.js';
+import { KernelTables } from '../maps/kernel-tables.js';
+import { type Config, LAYOUT_HASH, MAPS } from '../maps/layout.js';
+import type { NodeState } from '../maps/node.js';
+import { openTable, type Table } from '../maps/table.js';
+import type { AgentOptions } from '../options.js';
+import { Applier } from './applier.js';
+import { Attachments } from './attachments.js';
+import type { Log } from './log.js';
+import type { NodeFacts, Plane } from './plane.js';
+import { Sweeper } from './sweeper.js';
+import { applySysctls } from './sysctls.js';
+
+/** New flows a second on one core above which those that a hash carries are not recorded. */
+const FLOOD_RATE = 125_000;
+
+export class BpfPlane implements Plane {
+  readonly #options: AgentOptions;
+  readonly #dataplane: Dataplane;
+  readonly #tables: KernelTables;
+  readonly #config: Table<number, Config>;
+  readonly #applier: Applier;
+  readonly #attachments: Attachments;
+  readonly #sweeper: Sweeper;
+  #facts: NodeFacts;
+  #generation: bigint;
+
+  /** Loads the programs and adopts what is pinned; attaches nothing. Throws as openDataplane does. */
+  constructor(
+    options: AgentOptions,
+    facts: NodeFacts,
+    objectPath: string,
+    log: Log,
+    report: (problem: Problem) => void,
+  ) {
+    this.#options = options;
+    this.#facts = facts;
+    const { bpfRoot, flowEntries } = options;
+    refuseOtherLayout(bpfRoot);
+    this.#dataplane = openDataplane({ objectPath, bpfRoot, ...(flowEntries ? { flowEntries } : {}) });
+    this.#tables = new KernelTables(bpfRoot);
+    this.#config = openTable(bpfRoot, MAPS.weir_config);
+    this.#sweeper = new Sweeper(this.#dataplane, log);
+    this.#attachments = new Attachments(this.#dataplane, options.xdp, log);
+    this.#applier = new Applier(this.#tables, (endpoints) => this.#describeNode(endpoints), report);
+    this.#generation = this.#config.get(0)?.generation ?? 0n;
+    this.#writeConfig(false);
+    applySysctls(bpfRoot, log);
+  }
+
+  get lastSync(): number {
+    return Number(this.#config.get(0)?.lastSync ?? 0n);
+  }
+
+  async begin(): Promise<void> {
+    await this.#sweeper.sweep();
+  }
+
+  run(before: () => void): void {
+    this.#sweeper.start(before);
+  }
+
+  follow(facts: NodeFacts): number {
+    this.#facts = facts;
+    this.#attachments.follow(facts.network, facts.roles);
+    return this.#applier.syncNode();
+  }
+
+  services(): string[] {
+    return this.#applier.services();
+  }
+
+  apply(desired: readonly DesiredService[], gone: readonly string[]): number {
+    const { writes, backendsChanged } = this.#applier.apply(desired, gone);
+    if (backendsChanged) void this.#sweeper.sweep();
+    return writes;
+  }
+
+  drained(): string[] {
+    return this.#applier.drained();
+  }
+
+  unserved(): Iterable<string> {
+    return this.#applier.unserved();
+  }
+
+  recover(): void {
+    this.#applier.recover();
+  }
+
+  recordSync(): void {
+    this.#writeConfig(true);
+  }
+
+  [Symbol.dispose](): void {
+    this.#sweeper[Symbol.dispose]();
+    this.#config[Symbol.dispose]();
+    this.#tables[Symbol.dispose]();
+    this.#dataplane[Symbol.dispose]();
+  }
+
+  #describeNode(endpoints: NodeState['endpoints']): NodeState {
+    const { network, roles, sources } = this.#facts;
+    const { uplinks, pods, bridges } = roles;
+    return {
+      ...{ uplinks, pods, bridges, endpoints },
+      xdp: this.#attachments.xdp,
+      bindings: bindings(network, pods, endpoints.keys() as Iterable<Ip>),
+      sources: sources?.map((prefix) => ({ prefix, name: 0 })),
+    };
+  }
+
+  #writeConfig(synced: boolean): void {
+    if (synced) this.#generation++;
+    const { first, last } = this.#options.snatPorts;
+    const { ticks, ticksTime, lastSync } = this.#config.get(0) ?? { ticks: 0n, ticksTime: 0n, lastSync: 0n };
+    this.#config.set(0, {
+      layout: LAYOUT_HASH,
+      pid: process.pid,
+      dataplane: 1,
+      synced: synced ? 1 : 0,
+      generation: this.#generation,
+      lastSync: synced ? BigInt(Date.now()) : lastSync,
+      netns: BigInt(statSync('/proc/self/ns/net').ino),
+      floodRate: FLOOD_RATE,
+      snatFirst: first,
+      snatCount: last - first + 1,
+      ticksPerSecond: ticksPerSecond(),
+      fastPath: this.#options.fastPath ? 1 : 0,
+      ...(this.#sweeper.clock.ticks > 0n ? this.#sweeper.clock : { ticks, ticksTime }),
+    });
+  }
+}
