@@ -3,7 +3,7 @@
  * Both sources (API server, manifests folder) deliver these; everything downstream is a pure function of them.
  */
 import type { ErrorCode } from '../errors.js';
-import type { Ip, Protocol } from './net.js';
+import type { Ip, Prefix, Protocol } from './net.js';
 
 export const SCHEDULERS = ['maglev', 'rr', 'random'] as const;
 export type Scheduler = (typeof SCHEDULERS)[number];
@@ -76,7 +76,98 @@ export interface Node {
   readonly zone: string;
 }
 
-export type Resource = Service | EndpointSlice | Node;
+export type Labels = Readonly<Record<string, string>>;
+
+/** A port that a container names, for policies that name it too. */
+export interface ContainerPort {
+  readonly name: string;
+  readonly protocol: Protocol;
+  readonly port: number;
+}
+
+/** What policy asks of a pod. Equal labels, port lists and names of many pods are the same object. */
+export interface Pod {
+  readonly kind: 'Pod';
+  readonly namespace: string;
+  readonly name: string;
+  /** ms since 1970; 0 where the object has none. The younger of two pods has an address that both claim. */
+  readonly created: number;
+  readonly labels: Labels;
+  /** Empty until the pod has got one. */
+  readonly addresses: readonly Ip[];
+  readonly ports: readonly ContainerPort[];
+  /** Succeeded or failed: its addresses may belong to another pod by now. */
+  readonly finished: boolean;
+  readonly hostNetwork: boolean;
+  readonly nodeName: string;
+}
+
+export const DENY_ACTIONS = ['drop', 'reject'] as const;
+/** What becomes of traffic that no rule allows: silence, or an answer that it is not wanted. */
+export type DenyAction = (typeof DENY_ACTIONS)[number];
+
+export interface Namespace {
+  readonly kind: 'Namespace';
+  readonly name: string;
+  /** Always with kubernetes.io/metadata.name. */
+  readonly labels: Labels;
+  readonly denyAction?: DenyAction;
+}
+
+export const OPERATORS = ['In', 'NotIn', 'Exists', 'DoesNotExist'] as const;
+
+/** One condition on labels; a pair of matchLabels is an In with one value. */
+export interface Requirement {
+  readonly key: string;
+  readonly operator: (typeof OPERATORS)[number];
+  /** Sorted; empty for Exists and DoesNotExist. */
+  readonly values: readonly string[];
+}
+
+/** All of these must hold, so the empty list selects everything. Sorted: equal selectors are equal lists. */
+export type Selector = readonly Requirement[];
+
+/** Pods by labels: absent `namespaces` is the policy's own namespace, absent `pods` is all pods there. */
+export interface PodPeer {
+  readonly kind: 'pods';
+  readonly namespaces?: Selector;
+  readonly pods?: Selector;
+}
+
+export interface BlockPeer {
+  readonly kind: 'block';
+  readonly cidr: Prefix;
+  readonly except: readonly Prefix[];
+}
+
+export type PolicyPeer = PodPeer | BlockPeer;
+
+/** `name`: a port of the pod that receives; `range`: from first to last; neither: every port of the protocol. */
+export type PolicyPort =
+  | { readonly protocol: Protocol; readonly name: string }
+  | { readonly protocol: Protocol; readonly range: readonly [number, number] }
+  | { readonly protocol: Protocol };
+
+/** Allows what any peer and any port matches; an empty list matches everything. */
+export interface PolicyRule {
+  readonly peers: readonly PolicyPeer[];
+  readonly ports: readonly PolicyPort[];
+}
+
+export interface NetworkPolicy {
+  readonly kind: 'NetworkPolicy';
+  readonly namespace: string;
+  readonly name: string;
+  readonly podSelector: Selector;
+  /** Absent: the policy does not isolate in this direction. */
+  readonly ingress?: readonly PolicyRule[];
+  readonly egress?: readonly PolicyRule[];
+  /** An audited policy reports what it would deny and denies nothing. */
+  readonly mode: 'enforce' | 'audit';
+  readonly denyAction?: DenyAction;
+}
+
+export type Resource = Service | EndpointSlice | Node | Pod | Namespace | NetworkPolicy;
 export type Kind = Resource['kind'];
 
 /** `Kind namespace/name`, or `Kind name` for what has no namespace: how an object is named in logs, tables and errors. */

@@ -149,4 +149,10 @@ export function keepEntries(field: Field, prefixes: readonly string[]): Readonly
   return kept ?? NO_ENTRIES;
 }
 
+/** Labels: all of them, and all text. */
+export function readLabels(field: Field): Readonly<Record<string, string>> {
+  return keepEntries(field, ALL);
+}
+
+const ALL = [''];
 const NO_ENTRIES: Readonly<Record<string, string>> = Object.freeze({});

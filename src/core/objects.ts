@@ -5,7 +5,10 @@
 import { asRecord, describeValue, Field, type Fault } from './objects-field.js';
 import { readEndpointSlice } from './objects-endpoints.js';
 import { readIdentity, type Identity, type Reading, type ResourceId } from './objects-meta.js';
+import { readNamespace } from './objects-namespace.js';
 import { readNode } from './objects-node.js';
+import { readPod } from './objects-pod.js';
+import { readNetworkPolicy } from './objects-policy.js';
 import { readService } from './objects-service.js';
 import { resourceLabel, type Kind, type Problem, type Resource } from './model.js';
 
@@ -33,6 +36,9 @@ const KINDS: readonly KindReader[] = [
   { kind: 'Service', apiVersion: 'v1', namespaced: true, read: readService },
   { kind: 'EndpointSlice', apiVersion: 'discovery.k8s.io/v1', namespaced: true, read: readEndpointSlice },
   { kind: 'Node', apiVersion: 'v1', namespaced: false, read: readNode },
+  { kind: 'Pod', apiVersion: 'v1', namespaced: true, read: readPod },
+  { kind: 'Namespace', apiVersion: 'v1', namespaced: false, read: readNamespace },
+  { kind: 'NetworkPolicy', apiVersion: 'networking.k8s.io/v1', namespaced: true, read: readNetworkPolicy },
 ];
 
 /** Reads one object of whatever kind its `kind` names; kinds that Weir does not use are ignored. */

@@ -3,8 +3,11 @@ import { compileService, type DesiredService, portLabel, type Settings } from '.
 import { type Change, type EndpointSlice, type Node, type Problem, resourceLabel, type Service } from './model.js';
 import { Claims } from './claims.js';
 import { formatSocket } from './net.js';
+import { PolicyObjects } from './policy/objects.js';
 
 export class Store {
+  /** Pods, namespaces and network policies. */
+  readonly policy = new PolicyObjects();
   readonly #services = new Map<string, Service>();
   /** Slices by service, then by slice name. */
   readonly #slices = new Map<string, Map<string, EndpointSlice>>();
@@ -25,11 +28,18 @@ export class Store {
 
   apply(changes: readonly Change[]): void {
     for (const change of changes) {
+      this.policy.apply(change);
       if (change.op === 'delete') this.#delete(change.kind, change.namespace, change.name);
       else if (change.resource.kind === 'Service') this.#setService(change.resource);
       else if (change.resource.kind === 'EndpointSlice') this.#setSlice(change.resource);
-      else this.#setNode(change.resource);
+      else if (change.resource.kind === 'Node') this.#setNode(change.resource);
     }
+  }
+
+  /** One service by `namespace/name`, with its slices. */
+  service(key: string): { readonly service: Service; readonly slices: readonly EndpointSlice[] } | undefined {
+    const service = this.#services.get(key);
+    return service && { service, slices: [...(this.#slices.get(key)?.values() ?? [])] };
   }
 
   /** Everything is to be compiled again, because the settings have changed. */

@@ -33,6 +33,13 @@ export const API_RESOURCES: readonly ApiResource[] = [
     labelSelector: NOT_HEADLESS,
   },
   { kind: 'Node', resource: 'nodes', path: '/api/v1/nodes' },
+  { kind: 'Pod', resource: 'pods', path: '/api/v1/pods' },
+  { kind: 'Namespace', resource: 'namespaces', path: '/api/v1/namespaces' },
+  {
+    kind: 'NetworkPolicy',
+    resource: 'networkpolicies.networking.k8s.io',
+    path: '/apis/networking.k8s.io/v1/networkpolicies',
+  },
 ];
 
 const TIMING: KubernetesTiming = {
@@ -46,7 +53,7 @@ const TIMING: KubernetesTiming = {
 };
 
 /**
- * Services, EndpointSlices and Nodes from the API server. `start` rejects only where the configuration is unusable; a server
+ * Everything in API_RESOURCES from the API server. `start` rejects only where the configuration is unusable; a server
  * that is away is reported and tried again for ever, and `synced` follows the first complete list of every kind.
  */
 export function kubernetesSource(options: KubernetesOptions): Source {

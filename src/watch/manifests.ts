@@ -20,7 +20,7 @@ export interface ManifestOptions {
   readonly settleMs?: number;
 }
 
-/** The Services, EndpointSlices and Nodes of every .yaml, .yml and .json file in a folder. */
+/** The objects of every .yaml, .yml and .json file in a folder. */
 export function manifestSource(options: ManifestOptions): Source {
   return new ManifestSource(options);
 }
