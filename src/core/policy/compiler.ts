@@ -45,6 +45,7 @@ export class PolicyCompiler {
   update(): PolicyDelta {
     const { pods, namespaces, policies } = this.#objects.take();
     for (const key of policies) this.#selection.put(key, this.#objects.policies.get(key));
+    if (namespaces.size > 0) this.#selection.forgetSets();
     for (const name of namespaces) for (const group of this.#index.groups(name)) this.#rematch(group);
     for (const key of pods) this.#putPod(key);
     this.#selection.activate(this.#localGroups());
@@ -156,9 +157,10 @@ export class PolicyCompiler {
     const fallback = this.#options.denyAction;
     for (const [ip, { key, group }] of this.#local()) {
       former.delete(ip);
-      const sets = this.#selection.sets(group, this.#objects.namespaces.get(group.namespace), fallback, plans);
+      const sets = this.#selection.sets(group, this.#objects.namespaces.get(group.namespace), fallback);
+      for (const [name, plan] of sets.plans) if (!plans.has(name)) plans.set(name, plan);
       const before = this.#subjects.view.get(ip);
-      const now: Subject = { pod: key, ...sets };
+      const now: Subject = { pod: key, ...sets.names };
       if (!before || !sameSubject(before, now)) this.#subjects.set(ip, now);
     }
     for (const ip of former) this.#subjects.set(ip, undefined);

@@ -14,12 +14,19 @@ interface Compiled {
 
 export type SubjectSets = Omit<Subject, 'pod'>;
 
+/** The sets of a group by name, and what each is made of. */
+export interface GroupSets {
+  readonly names: SubjectSets;
+  readonly plans: ReadonlyMap<string, SetPlan>;
+}
+
 /** Policies by namespace, and the terms of those that select a pod here. */
 export class Selection {
   readonly #policies = new Map<string, Map<string, NetworkPolicy>>();
   readonly #active = new Map<string, Compiled>();
   readonly #atoms: Atoms;
   #selecting = new WeakMap<Alike, readonly NetworkPolicy[]>();
+  #sets = new WeakMap<Alike, GroupSets>();
 
   constructor(atoms: Atoms) {
     this.#atoms = atoms;
@@ -32,6 +39,12 @@ export class Selection {
     if (policy) policies.set(key, policy);
     else policies.delete(key);
     this.#selecting = new WeakMap();
+    this.forgetSets();
+  }
+
+  /** What a namespace says of its deny action may have changed. */
+  forgetSets(): void {
+    this.#sets = new WeakMap();
   }
 
   /** Compiles what selects one of these groups of pods, and lets go of what selects none. */
@@ -39,6 +52,7 @@ export class Selection {
     const needed = new Map<string, NetworkPolicy>();
     for (const group of groups) for (const policy of this.selecting(group)) needed.set(keyOf(policy), policy);
     const former: Compiled[] = [];
+    const before = this.#active.size;
     for (const [key, compiled] of this.#active) {
       if (needed.get(key) === compiled.policy) continue;
       former.push(compiled);
@@ -50,6 +64,7 @@ export class Selection {
       this.#active.set(key, { policy, terms: { ingress: ingress ?? [], egress: egress ?? [] } });
     }
     for (const { terms } of former) for (const direction of DIRECTIONS) releaseTerms(terms[direction], this.#atoms);
+    if (former.length > 0 || this.#active.size > before) this.forgetSets();
   }
 
   /** The policies that select these pods, in the order of their names. */
@@ -63,24 +78,28 @@ export class Selection {
     return policies;
   }
 
-  /** The sets of these pods; what each is made of goes into `plans`. */
-  sets(group: Alike, namespace: Namespace | undefined, fallback: DenyAction, plans: Map<string, SetPlan>): SubjectSets {
-    const selecting = this.selecting(group);
+  /** The sets of these pods, once their policies are active. */
+  sets(group: Alike, namespace: Namespace | undefined, fallback: DenyAction): GroupSets {
+    const known = this.#sets.get(group);
+    if (known) return known;
+    const plans = new Map<string, SetPlan>();
     const name = (direction: Direction, policies: readonly NetworkPolicy[]): string => {
       const plan = this.#plan(group, direction, policies, denyAction(policies, namespace?.denyAction ?? fallback));
       const text = setName(plan);
-      if (!plans.has(text)) plans.set(text, plan);
+      plans.set(text, plan);
       return text;
     };
-    const found: { -readonly [K in keyof SubjectSets]: SubjectSets[K] } = {};
+    const names: { -readonly [K in keyof SubjectSets]: SubjectSets[K] } = {};
     for (const direction of DIRECTIONS) {
-      const isolating = selecting.filter((policy) => policy[direction]);
+      const isolating = this.selecting(group).filter((policy) => policy[direction]);
       const enforced = isolating.filter((policy) => policy.mode === 'enforce');
-      if (enforced.length > 0) found[direction] = name(direction, enforced);
+      if (enforced.length > 0) names[direction] = name(direction, enforced);
       if (enforced.length < isolating.length)
-        found[direction === 'ingress' ? 'auditIngress' : 'auditEgress'] = name(direction, isolating);
+        names[direction === 'ingress' ? 'auditIngress' : 'auditEgress'] = name(direction, isolating);
     }
-    return found;
+    const sets = { names, plans };
+    this.#sets.set(group, sets);
+    return sets;
   }
 
   #plan({ ports }: Alike, direction: Direction, policies: readonly NetworkPolicy[], action: DenyAction): SetPlan {
