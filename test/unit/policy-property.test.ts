@@ -107,12 +107,25 @@ const pod: fc.Arbitrary<Pod> = fc.record({
   namespace: pick(...NAMESPACES),
   name: pick('a', 'b', 'c', 'd'),
   created: fc.nat(2),
-  labels,
+  labels: fc.oneof(fc.constant({ app: 'a' }), labels),
   addresses: fc.subarray(INSIDE, { maxLength: 2 }),
-  ports: fc.subarray([...containerPorts], { maxLength: 2 }),
+  ports: fc.oneof(fc.constant([]), fc.subarray([...containerPorts], { maxLength: 2 })),
   finished: pick(false, false, false, true),
   hostNetwork: pick(false, false, false, true),
   nodeName: pick('here', 'here', 'there'),
+});
+/** Two pods that no selector tells apart, which come, go and move between nodes. */
+const twin: fc.Arbitrary<Pod> = fc.record({
+  kind: fc.constant('Pod'),
+  namespace: fc.constant('n0'),
+  name: pick('t', 'u'),
+  created: fc.constant(0),
+  labels: fc.constant({ app: 'a' }),
+  addresses: pick(ips('10.0.0.1'), ips('10.0.0.2', 'fd00::2')),
+  ports: fc.constant([]),
+  finished: pick(false, false, true),
+  hostNetwork: fc.constant(false),
+  nodeName: pick('here', 'there'),
 });
 const set = (resource: Pod | Namespace | NetworkPolicy): Change => ({ op: 'set', resource });
 const remove = (kind: 'Pod' | 'Namespace' | 'NetworkPolicy', name: string): Change => {
@@ -131,13 +144,13 @@ const removal = fc.oneof(
 );
 const start = fc
   .tuple(
-    fc.array(pod, { minLength: 3, maxLength: 6, size: 'max' }),
+    fc.array(fc.oneof(pod, twin), { minLength: 3, maxLength: 6, size: 'max' }),
     fc.array(policy, { minLength: 1, maxLength: 4, size: 'max' }),
     fc.array(namespace, { maxLength: 2 }),
   )
   .map((objects) => objects.flat().map(set));
-const change = fc.oneof(pod.map(set), policy.map(set), namespace.map(set), removal);
-const changes = fc.array(fc.array(change, { minLength: 1, maxLength: 2 }), { maxLength: 4, size: 'max' });
+const change = fc.oneof(pod.map(set), twin.map(set), policy.map(set), namespace.map(set), removal);
+const changes = fc.array(fc.array(change, { minLength: 1, maxLength: 2 }), { maxLength: 8, size: 'max' });
 
 /** Entries in one order, so that sets compare. */
 function comparable({ classes, sets, subjects, pods }: PolicyState): object {
