@@ -13,6 +13,8 @@ import { diffCommand } from './diff.js';
 import { dropsCommand } from './drops.js';
 import { usageError } from './flags.js';
 import { flowListCommand } from './flow.js';
+import { policyCheckCommand } from './policy-check.js';
+import { policyMatrixCommand } from './policy-matrix.js';
 import { serviceListCommand } from './service.js';
 import { statusCommand } from './status.js';
 
@@ -22,6 +24,8 @@ const COMMANDS: readonly CliCommand[] = [
   serviceListCommand,
   backendListCommand,
   flowListCommand,
+  policyCheckCommand,
+  policyMatrixCommand,
   dropsCommand,
   diffCommand,
   cleanupCommand,
@@ -31,6 +35,7 @@ const GROUPS: Readonly<Record<string, string>> = {
   service: 'what is served',
   backend: 'who serves it',
   flow: 'which flow goes where',
+  policy: 'who may reach whom',
 };
 
 /** Runs one command line (without node and script) and returns its exit code. */

@@ -24,7 +24,8 @@ export interface Cluster {
 
 /** One end of a packet, as the other sees it. */
 export interface Party {
-  readonly ip: Ip;
+  /** undefined: not known yet, so that no address block matches it. */
+  readonly ip: Ip | undefined;
   /** The pod that has the address as its own; undefined for everything else, pods on a host's network included. */
   readonly pod: Pod | undefined;
   /** The node that this is an address of, '' for none. */
@@ -131,8 +132,9 @@ export function allowsPeer(cluster: Cluster, policy: NetworkPolicy, rule: Policy
   return rule.peers.length === 0 || rule.peers.some((each) => matchesPeer(cluster, policy, each, peer));
 }
 
-function matchesPeer(cluster: Cluster, policy: NetworkPolicy, peer: PolicyPeer, { ip, pod }: Party): boolean {
+export function matchesPeer(cluster: Cluster, policy: NetworkPolicy, peer: PolicyPeer, { ip, pod }: Party): boolean {
   if (peer.kind === 'block') {
+    if (ip === undefined) return false;
     const excepted = peer.except.some((prefix) => prefixContains(prefix, ip));
     return prefixContains(peer.cidr, ip) && !excepted;
   }
@@ -152,7 +154,7 @@ export function allowsPort(rule: PolicyRule, receiver: Pod | undefined, target: 
   return rule.ports.length === 0 || rule.ports.some((port) => matchesPort(port, receiver, target));
 }
 
-function matchesPort(port: PolicyPort, receiver: Pod | undefined, target: Target): boolean {
+export function matchesPort(port: PolicyPort, receiver: Pod | undefined, target: Target): boolean {
   if (port.protocol !== target.protocol) return false;
   if ('range' in port) return port.range[0] <= target.port && target.port <= port.range[1];
   if (!('name' in port)) return true;
