@@ -1,4 +1,5 @@
 /** The API server as a source: one reflector a kind, their changes in batches. */
+import { setMaxListeners } from 'node:events';
 import { ApiClient, type ApiDeadlines } from './api-client.js';
 import { ApiHealth } from './api-health.js';
 import { ChangeBatch } from './change-batch.js';
@@ -98,6 +99,8 @@ class KubernetesSource implements Source {
     });
     const { signal } = this.#stopping;
     if (signal.aborted) return;
+    // Each reflector and each of its requests listens, and Node warns from the eleventh on.
+    setMaxListeners(0, signal);
     const reflectors = resources.map((resource) => new Reflector(client, resource, sink(resource), timing, random));
     this.#running = Promise.all(reflectors.map((reflector) => reflector.run(signal)));
   }

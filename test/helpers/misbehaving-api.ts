@@ -26,6 +26,10 @@ interface Refusal {
 export const SERVICES = '/api/v1/services';
 export const SLICES = '/apis/discovery.k8s.io/v1/endpointslices';
 export const NODES = '/api/v1/nodes';
+export const PODS = '/api/v1/pods';
+export const NAMESPACES = '/api/v1/namespaces';
+export const POLICIES = '/apis/networking.k8s.io/v1/networkpolicies';
+export const COLLECTIONS = [SERVICES, SLICES, NODES, PODS, NAMESPACES, POLICIES];
 
 export class MisbehavingApi {
   readonly requests: SeenRequest[] = [];

@@ -45,3 +45,29 @@ export function rawNode(name: string, address: string): Raw {
     },
   };
 }
+
+/** Pod shop/<name> with label app=<name> on node-1, with port http at 8080. */
+export function rawPod(name: string, address: string, fields: Raw = {}): Raw {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'shop', labels: { app: name } },
+    spec: { nodeName: 'node-1', containers: [{ name: 'main', ports: [{ name: 'http', containerPort: 8080 }] }] },
+    status: { phase: 'Running', podIP: address, podIPs: [{ ip: address }] },
+    ...fields,
+  };
+}
+
+export function rawNamespace(name: string, labels: Raw = {}, annotations: Raw = {}): Raw {
+  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels, annotations } };
+}
+
+/** NetworkPolicy shop/<name>; the spec as given, for all pods unless it says otherwise. */
+export function rawPolicy(name: string, spec: Raw, annotations: Raw = {}): Raw {
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name, namespace: 'shop', annotations },
+    spec: { podSelector: {}, ...spec },
+  };
+}

@@ -5,8 +5,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { kubernetesSource, type KubernetesTiming } from '../../src/watch/kubernetes.js';
 import { Mirror } from '../helpers/mirror.js';
-import { MisbehavingApi, NODES, SERVICES, SLICES } from '../helpers/misbehaving-api.js';
-import { rawNode, rawService, rawSlice } from '../helpers/samples.js';
+import {
+  COLLECTIONS,
+  MisbehavingApi,
+  NAMESPACES,
+  NODES,
+  PODS,
+  POLICIES,
+  SERVICES,
+  SLICES,
+} from '../helpers/misbehaving-api.js';
+import { rawNamespace, rawNode, rawPod, rawPolicy, rawService, rawSlice } from '../helpers/samples.js';
 
 /** Short enough to wait for, and far enough apart to tell one from the other. */
 const TIMING: Partial<KubernetesTiming> = {
@@ -24,7 +33,7 @@ interface World {
   /** Addresses that the source wanted remembered. */
   readonly remembered: readonly string[];
   stop(): Promise<void>;
-  /** Started, synced, and watching all three collections. */
+  /** Started, synced, and watching all collections. */
   ready(): Promise<void>;
 }
 
@@ -55,7 +64,7 @@ async function world(t: ExecutionContext): Promise<World> {
     stops.push(() => source.stop());
     await source.start(mirror);
   };
-  const watching = (): boolean => [SERVICES, SLICES, NODES].every((path) => api.watching(path) > 0);
+  const watching = (): boolean => COLLECTIONS.every((path) => api.watching(path) > 0);
   const ready = async (): Promise<void> => {
     await start();
     await mirror.until('sync', () => mirror.syncs === 1 && watching());
@@ -156,7 +165,7 @@ test('a bookmark moves the place to resume from, so that an old version need not
   const { api, mirror, ready } = await world(t);
   await ready();
   api.compact();
-  for (const path of [SERVICES, SLICES, NODES]) api.bookmark(path);
+  for (const path of COLLECTIONS) api.bookmark(path);
   const before = lists(api, SERVICES);
   await api.dropWatches('end');
   api.set(SERVICES, rawService('web', 7));
@@ -246,14 +255,14 @@ test('a server that fails keeps everything in force, and is reported once when i
   await ready();
   api.refuse(() => ({ status: 503, body: 'etcd is away' }));
   await api.dropWatches('cut');
-  await mirror.until('problems', () => mirror.problems.length >= 3);
+  await mirror.until('problems', () => mirror.problems.length >= COLLECTIONS.length);
   await sleep(400);
-  t.is(mirror.problems.length, 3, 'one for each collection');
+  t.is(mirror.problems.length, COLLECTIONS.length, 'one for each collection');
   t.like(mirror.problems[0], { object: 'API server', code: 'WEIR_API' });
   t.regex(mirror.problems[0]?.message ?? '', /503 .*etcd is away/);
   t.deepEqual(mirror.keys, ALL);
   api.refuse(() => undefined);
-  await mirror.until('return', () => mirror.infos.length >= 3);
+  await mirror.until('return', () => mirror.infos.length >= COLLECTIONS.length);
   api.set(SERVICES, rawService('web', 3));
   await mirror.until('change', () => clusterIp(mirror) === '10.96.0.3');
 });
@@ -323,6 +332,71 @@ test('an object that becomes invalid keeps its last good version until it is men
   t.is(clusterIp(mirror), '10.96.0.1');
   api.delete(SERVICES, rawService('web', 2, { ports: [{ port: 0 }] }));
   await mirror.until('removal', () => !mirror.keys.includes('Service/shop/web'));
+});
+
+const POLICY_OBJECTS = ['Namespace//shop', 'NetworkPolicy/shop/deny', 'Pod/shop/web'];
+const denied = (spec: object = {}): Record<string, unknown> => rawPolicy('deny', { policyTypes: ['Ingress'], ...spec });
+
+test('pods, namespaces and network policies are followed as everything else is', async (t) => {
+  const { api, mirror, ready } = await world(t);
+  api.set(PODS, rawPod('web', '10.1.0.1'));
+  api.set(NAMESPACES, rawNamespace('shop', { team: 'a' }));
+  api.set(POLICIES, denied());
+  await ready();
+  t.deepEqual(mirror.keys, [...ALL, ...POLICY_OBJECTS].sort());
+  api.set(PODS, rawPod('web', '10.1.0.9'));
+  api.set(NAMESPACES, rawNamespace('shop', { team: 'b' }));
+  await mirror.until('changes', () => {
+    const [pod, namespace] = ['Pod/shop/web', 'Namespace//shop'].map((key) => mirror.state.get(key));
+    const moved = pod?.kind === 'Pod' && pod.addresses[0] === '10.1.0.9';
+    return moved && namespace?.kind === 'Namespace' && namespace.labels['team'] === 'b';
+  });
+  api.delete(POLICIES, denied());
+  api.delete(PODS, rawPod('web', '10.1.0.9'));
+  await mirror.until('removal', () => mirror.keys.length === ALL.length + 1);
+  t.deepEqual(mirror.problems, []);
+});
+
+test('what a pod reports besides that is no news', async (t) => {
+  const { api, mirror, ready } = await world(t);
+  api.set(PODS, rawPod('web', '10.1.0.1'));
+  await ready();
+  const before = mirror.batches.length;
+  const { status } = rawPod('web', '10.1.0.1') as { status: object };
+  api.set(PODS, rawPod('web', '10.1.0.1', { status: { ...status, conditions: [{ type: 'Ready', status: 'True' }] } }));
+  api.set(PODS, rawPod('api', '10.1.0.2'));
+  await mirror.until('the other', () => mirror.keys.includes('Pod/shop/api'));
+  t.deepEqual(
+    mirror.batches.slice(before).flatMap((batch) => batch.map((change) => change.op === 'set' && change.resource.name)),
+    ['api'],
+  );
+});
+
+test('a policy that becomes invalid keeps its last good version, and pods that vanish unseen are found gone', async (t) => {
+  const { api, mirror, ready } = await world(t);
+  api.set(PODS, rawPod('web', '10.1.0.1'));
+  api.set(POLICIES, denied());
+  await ready();
+  api.set(POLICIES, denied({ ingress: [{ from: [{}] }] }));
+  await mirror.until('problem', () => mirror.problems.length > 0);
+  t.like(mirror.problems[0], { object: 'NetworkPolicy shop/deny', field: 'spec.ingress[0].from[0]' });
+  t.like(mirror.state.get('NetworkPolicy/shop/deny'), { ingress: [] });
+  api.goSilent();
+  api.delete(PODS, rawPod('web', '10.1.0.1'));
+  api.compact();
+  await api.dropWatches('end');
+  await mirror.until('removal', () => !mirror.keys.includes('Pod/shop/web'));
+  t.true(mirror.keys.includes('NetworkPolicy/shop/deny'));
+});
+
+test('an account that may not list network policies is named, and nothing is held to be complete', async (t) => {
+  const { api, mirror, start } = await world(t);
+  const body = JSON.stringify({ kind: 'Status', message: 'cannot list resource "networkpolicies"' });
+  api.refuse(({ path }) => (path === POLICIES ? { status: 403, body } : undefined));
+  await start();
+  await mirror.until('problem', () => mirror.problems.length > 0 && mirror.keys.length === ALL.length);
+  t.like(mirror.problems[0], { object: 'API server', field: 'list networkpolicies.networking.k8s.io' });
+  t.is(mirror.syncs, 0);
 });
 
 test('a service that turns into an ExternalName is removed', async (t) => {

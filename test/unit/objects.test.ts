@@ -415,8 +415,10 @@ test('two readings of the same object are the same, and any difference shows', (
 });
 
 test('no JSON value whatever makes the parser throw', (t) => {
-  const kinds = fc.constantFrom('Service', 'EndpointSlice', 'Node', 'List', 'ServiceList', 'toString');
-  const versions = fc.constantFrom('v1', 'discovery.k8s.io/v1');
+  const kinds = fc.constantFrom(
+    ...['Service', 'EndpointSlice', 'Node', 'Pod', 'Namespace', 'NetworkPolicy', 'List', 'ServiceList', 'toString'],
+  );
+  const versions = fc.constantFrom('v1', 'discovery.k8s.io/v1', 'networking.k8s.io/v1');
   const any = fc.jsonValue({ maxDepth: 4 });
   const fields = fc.dictionary(
     fc.constantFrom(
@@ -431,6 +433,12 @@ test('no JSON value whatever makes the parser throw', (t) => {
       'addresses',
       'loadBalancer',
       'podCIDRs',
+      'podIPs',
+      'containers',
+      'podSelector',
+      'ingress',
+      'egress',
+      'policyTypes',
       '__proto__',
     ),
     any,

@@ -176,7 +176,11 @@ function follow<K, V>(copy: Map<K, V>, delta: Delta<K, V>): boolean {
 /** Every pod of this node against every peer; the first disagreement as text. */
 function disagreement(cluster: Cluster, state: PolicyState): string | undefined {
   const judge = new Judge(state);
-  const parties: (Party & { readonly ip: Ip })[] = [...INSIDE, ...OUTSIDE].map((ip) => ({ ip, pod: holder(cluster, ip), node: '' }));
+  const parties: (Party & { readonly ip: Ip })[] = [...INSIDE, ...OUTSIDE].map((ip) => ({
+    ip,
+    pod: holder(cluster, ip),
+    node: '',
+  }));
   for (const subject of parties) {
     const found = state.subjects.get(subject.ip);
     const expected = subject.pod?.nodeName === 'here' ? `${subject.pod.namespace}/${subject.pod.name}` : undefined;
@@ -191,7 +195,13 @@ function disagreement(cluster: Cluster, state: PolicyState): string | undefined 
   return undefined;
 }
 
-function sidesDiffer(cluster: Cluster, judge: Judge, found: Subject, subject: Party, other: Party & { readonly ip: Ip }): string | undefined {
+function sidesDiffer(
+  cluster: Cluster,
+  judge: Judge,
+  found: Subject,
+  subject: Party,
+  other: Party & { readonly ip: Ip },
+): string | undefined {
   const peer = judge.classOf(other.ip);
   for (const direction of DIRECTIONS) {
     const name = found[direction];

@@ -12,7 +12,8 @@ export class PolicyObjects {
   readonly #pods = new Map<string, Pod>();
   readonly #namespaces = new Map<string, Namespace>();
   readonly #policies = new Map<string, NetworkPolicy>();
-  #touched = nothing();
+  /** Not kept before somebody has asked for the first time. */
+  #touched: Record<keyof Touched, Set<string>> | undefined;
 
   get pods(): ReadonlyMap<string, Pod> {
     return this.#pods;
@@ -28,30 +29,32 @@ export class PolicyObjects {
 
   /** Takes a change of these three kinds; others are none of its business. */
   apply(change: Change): void {
-    const { kind, name } = change.op === 'set' ? change.resource : change;
-    const resource = change.op === 'set' ? change.resource : undefined;
-    const key = `${change.op === 'set' ? ('namespace' in change.resource ? change.resource.namespace : '') : change.namespace}/${name}`;
-    if (kind === 'Pod') put(this.#pods, key, resource?.kind === kind ? resource : undefined, this.#touched.pods);
-    else if (kind === 'NetworkPolicy')
-      put(this.#policies, key, resource?.kind === kind ? resource : undefined, this.#touched.policies);
-    else if (kind === 'Namespace')
-      put(this.#namespaces, name, resource?.kind === kind ? resource : undefined, this.#touched.namespaces);
+    const id = change.op === 'set' ? change.resource : change;
+    const set = change.op === 'set' ? change.resource : undefined;
+    const key = `${'namespace' in id ? id.namespace : ''}/${id.name}`;
+    const touched = this.#touched;
+    if (id.kind === 'Pod') put(this.#pods, key, set?.kind === 'Pod' ? set : undefined, touched?.pods);
+    else if (id.kind === 'NetworkPolicy')
+      put(this.#policies, key, set?.kind === 'NetworkPolicy' ? set : undefined, touched?.policies);
+    else if (id.kind === 'Namespace')
+      put(this.#namespaces, id.name, set?.kind === 'Namespace' ? set : undefined, touched?.namespaces);
   }
 
-  /** What has been touched since the last call. */
+  /** What has been touched since the last call; at the first call everything. */
   take(): Touched {
-    const touched = this.#touched;
-    this.#touched = nothing();
+    const { pods, namespaces, policies } = this;
+    const touched = this.#touched ?? { pods: keys(pods), namespaces: keys(namespaces), policies: keys(policies) };
+    this.#touched = { pods: new Set(), namespaces: new Set(), policies: new Set() };
     return touched;
   }
 }
 
-function put<T>(map: Map<string, T>, key: string, value: T | undefined, touched: Set<string>): void {
+function put<T>(map: Map<string, T>, key: string, value: T | undefined, touched: Set<string> | undefined): void {
   if (value === undefined) map.delete(key);
   else map.set(key, value);
-  touched.add(key);
+  touched?.add(key);
 }
 
-function nothing(): { pods: Set<string>; namespaces: Set<string>; policies: Set<string> } {
-  return { pods: new Set(), namespaces: new Set(), policies: new Set() };
+function keys(map: ReadonlyMap<string, unknown>): Set<string> {
+  return new Set(map.keys());
 }
