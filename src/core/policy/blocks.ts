@@ -9,6 +9,12 @@ export function addressKey(ip: Ip): AddressKey {
   return String.fromCharCode(...ipBytes(ip));
 }
 
+/** From the first to the last address of a prefix. */
+export interface KeyRange {
+  readonly first: AddressKey;
+  readonly last: AddressKey;
+}
+
 /** Where the longest prefix is this one. */
 export interface Region {
   readonly prefix: Prefix;
@@ -17,10 +23,8 @@ export interface Region {
   readonly signature: Signature;
 }
 
-interface Span {
+interface Span extends KeyRange {
   readonly prefix: Prefix;
-  readonly first: AddressKey;
-  readonly last: AddressKey;
   readonly bits: number;
   readonly begins: BlockAtom[];
   readonly ends: Set<BlockAtom>;
@@ -100,10 +104,14 @@ function spans(atoms: readonly BlockAtom[]): Span[] {
 }
 
 function newSpan(prefix: Prefix): Span {
+  return { prefix, ...keyRange(prefix), bits: mappedBits(prefix), begins: [], ends: new Set() };
+}
+
+export function keyRange(prefix: Prefix): KeyRange {
   const bits = mappedBits(prefix);
   const first = addressKey(prefix.address);
   const bytes = Array.from(first, (char, i) => char.charCodeAt(0) | (0xff >> Math.min(8, Math.max(0, bits - i * 8))));
-  return { prefix, first, last: String.fromCharCode(...bytes), bits, begins: [], ends: new Set() };
+  return { first, last: String.fromCharCode(...bytes) };
 }
 
 function region(prefix: Prefix, atoms: readonly BlockAtom[]): Region {

@@ -5,8 +5,8 @@
 import type { Labels } from '../model.js';
 import { familyOf, formatPrefix, type Ip } from '../net.js';
 import { impliedLabels } from '../objects-namespace.js';
-import { type Atom, Atoms, isBlock, matchPod, resolve, signatureOf } from './atoms.js';
-import { addressKey, Partition, type Region } from './blocks.js';
+import { type Atom, Atoms, type BlockAtom, isBlock, matchPod, resolve, signatureOf } from './atoms.js';
+import { addressKey, keyRange, Partition, type Region } from './blocks.js';
 import { type Class, Classes } from './classes.js';
 import type { PolicyObjects } from './objects.js';
 import { type Group, type Member, PodIndex } from './pods.js';
@@ -113,22 +113,23 @@ export class PolicyCompiler {
     const confined = new Map<string | undefined, Atom[]>();
     for (const atom of fresh) confined.set(atom.namespace, [...(confined.get(atom.namespace) ?? []), atom]);
     for (const group of this.#index.groups()) {
-      const candidates = [...(confined.get(undefined) ?? []), ...(confined.get(group.namespace) ?? [])];
-      const came = this.#match(group, candidates);
-      const left = gone.filter((atom) => group.matches.delete(atom)).length > 0;
-      if (came || left) this.#index.touch(group);
+      let changed = this.#match(group, confined.get(undefined) ?? []);
+      if (this.#match(group, confined.get(group.namespace) ?? [])) changed = true;
+      for (const atom of gone) if (group.matches.delete(atom)) changed = true;
+      if (changed) this.#index.touch(group);
     }
-    if (fresh.some(isBlock) || gone.some(isBlock)) this.#cut();
+    const blocks = [...fresh, ...gone].filter(isBlock);
+    if (blocks.length > 0) this.#cut(blocks);
   }
 
-  /** The regions of the address blocks, anew. */
-  #cut(): void {
+  /** The regions of the address blocks, anew; only what lies within one of those that changed can be in another class. */
+  #cut(changed: readonly BlockAtom[]): void {
     this.#partition = new Partition([...this.#atoms.values()].filter(isBlock));
     const rows = new Map(this.#partition.rows.map((region) => [formatPrefix(region.prefix), region]));
     for (const prefix of [...this.#classes.prefixes('blocks')])
       if (!rows.has(prefix)) this.#classes.put('blocks', prefix, undefined);
     for (const [prefix, { signature }] of rows) this.#classes.put('blocks', prefix, this.#classes.of(signature));
-    for (const group of this.#index.groups()) this.#index.touch(group);
+    this.#index.touchWithin(changed.map((atom) => keyRange(atom.peer.cidr)));
   }
 
   #classify(ip: Ip): void {

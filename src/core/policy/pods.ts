@@ -2,14 +2,14 @@
 import type { Pod } from '../model.js';
 import type { Ip } from '../net.js';
 import type { Alike, Atom, Signature } from './atoms.js';
-import type { Region } from './blocks.js';
+import { type AddressKey, addressKey, type KeyRange, type Region } from './blocks.js';
 
 export interface Group extends Alike {
   readonly members: Set<Member>;
   /** The atoms that match these pods whatever their addresses. */
   readonly matches: Map<Atom, number>;
   /** What these pods match with an address in a region; nothing more than others there: no row of their own. */
-  readonly signatures: Map<Region, Signature | 'as around'>;
+  signatures: WeakMap<Region, Signature | 'as around'>;
 }
 
 export interface Member {
@@ -19,6 +19,12 @@ export interface Member {
   readonly group: Group;
 }
 
+interface Holders {
+  readonly key: AddressKey;
+  /** The one that has the address first. */
+  readonly members: readonly Member[];
+}
+
 /**
  * Pods with addresses of their own. One on the host's network is its node: no selector matches it, address blocks do. One that
  * is finished is nothing any more, though its object stays.
@@ -26,7 +32,7 @@ export interface Member {
 export class PodIndex {
   readonly #members = new Map<string, Member>();
   readonly #groups = new Map<string, Map<string, Group>>();
-  readonly #holders = new Map<Ip, readonly Member[]>();
+  readonly #holders = new Map<Ip, Holders>();
   readonly #touched = new Set<Ip>();
   readonly #prepare: (group: Group) => void;
 
@@ -52,17 +58,19 @@ export class PodIndex {
 
   /** Who has an address: of several pods the youngest, because the others are what is left of former holders. */
   owner(ip: Ip): Member | undefined {
-    return this.#holders.get(ip)?.[0];
-  }
-
-  addresses(): Iterable<Ip> {
-    return this.#holders.keys();
+    return this.#holders.get(ip)?.members[0];
   }
 
   /** The addresses of a group are to be looked at again. */
   touch(group: Group): void {
-    group.signatures.clear();
+    group.signatures = new WeakMap();
     for (const { pod } of group.members) for (const ip of pod.addresses) this.#touched.add(ip);
+  }
+
+  /** So are the addresses within these ranges. */
+  touchWithin(ranges: readonly KeyRange[]): void {
+    for (const [ip, { key }] of this.#holders)
+      if (ranges.some(({ first, last }) => first <= key && key <= last)) this.#touched.add(ip);
   }
 
   /** Addresses to look at since the last call. */
@@ -79,7 +87,7 @@ export class PodIndex {
     const text = groupText(pod);
     let group = groups.get(text);
     if (!group) {
-      group = { namespace, labels, ports, members: new Set(), matches: new Map(), signatures: new Map() };
+      group = { namespace, labels, ports, members: new Set(), matches: new Map(), signatures: new WeakMap() };
       groups.set(text, group);
       this.#prepare(group);
     }
@@ -99,9 +107,10 @@ export class PodIndex {
 
   #hold(ip: Ip, before: Member | undefined, after: Member | undefined): void {
     this.#touched.add(ip);
-    const others = this.#holders.get(ip)?.filter((member) => member !== before) ?? [];
-    const holders = after ? [...others, after].sort(youngestFirst) : others;
-    if (holders.length > 0) this.#holders.set(ip, holders);
+    const known = this.#holders.get(ip);
+    const others = known?.members.filter((member) => member !== before) ?? [];
+    const members = after ? [...others, after].sort(youngestFirst) : others;
+    if (members.length > 0) this.#holders.set(ip, { key: known?.key ?? addressKey(ip), members });
     else this.#holders.delete(ip);
   }
 }

@@ -43,7 +43,7 @@ export class Sets {
       this.#held.set(name, held);
       const { direction, policies, action } = plan;
       if (changed || this.table.view.get(name)?.action !== action)
-        this.table.set(name, { direction, policies, action, entries: [...held.entries.values()].flat() });
+        this.table.set(name, { direction, policies, action, entries: flattened(held) });
     }
   }
 }
@@ -101,6 +101,13 @@ function portsOf(term: Term, plan: SetPlan, matched: number): readonly PortTerm[
     return port === undefined ? [] : [{ protocol: named.protocol, port, bits: 16 }];
   });
   return own.length > 0 ? [...term.ports, ...own] : term.ports;
+}
+
+/** By hand, because this is most of what an update costs and `flat` takes five times as long. */
+function flattened({ entries }: Held): PolicyEntry[] {
+  const all: PolicyEntry[] = [];
+  for (const some of entries.values()) for (const entry of some) all.push(entry);
+  return all;
 }
 
 function sameList<T>(a: readonly T[], b: readonly T[]): boolean {
