@@ -39,10 +39,7 @@ const BLOCKS = [
 ].map((text) => parsePrefix(text)!);
 
 const pick = fc.constantFrom;
-const labels: fc.Arbitrary<Labels> = fc.record(
-  { app: pick('a', 'b'), tier: pick('a', 'b') },
-  { requiredKeys: [] },
-);
+const labels: fc.Arbitrary<Labels> = fc.record({ app: pick('a', 'b'), tier: pick('a', 'b') }, { requiredKeys: [] });
 const requirement: fc.Arbitrary<Requirement> = fc.oneof(
   fc.record({ key: pick('app', 'tier'), operator: pick('In', 'NotIn'), values: pick(['a'], ['b'], ['a', 'b']) }),
   fc.record({ key: pick('app', 'tier'), operator: pick('Exists', 'DoesNotExist'), values: fc.constant([]) }),
