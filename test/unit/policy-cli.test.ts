@@ -148,6 +148,20 @@ for (const { name, from, spec, port = '80', lacks } of LACKS) {
   });
 }
 
+test('of several rules the one that lacks least is the nearest, of equals the first', async (t) => {
+  const rule = (label: string, port: number): object => ({
+    from: [{ podSelector: { matchLabels: { app: label } } }],
+    ports: [{ port }],
+  });
+  const nearest = async (...ingress: object[]): Promise<string | undefined> => {
+    const objects = [...PODS, rawPolicy('p', { ingress })];
+    const { stdout } = await check(t, objects, 'shop/web', 'shop/db', '80');
+    return /nearest rule: shop\/p (.*)/.exec(stdout)?.[1];
+  };
+  t.is(await nearest(rule('api', 81), rule('web', 81), rule('api', 82)), 'ingress[1]');
+  t.is(await nearest(rule('web', 81), rule('web', 82)), 'ingress[0]');
+});
+
 test('a policy without any rule has no nearest one', async (t) => {
   const { stdout } = await check(t, [...PODS, rawPolicy('deny', {})], 'shop/web', 'shop/db', '80');
   t.regex(stdout, /denied \(drop\) by shop\/deny\n {4}none of them has a rule that allows anything\n/);
