@@ -259,6 +259,7 @@ function bench(
     ports: [{ name: 'main', protocol, port, nodePort: 0 }],
     internalTrafficPolicy: 'Cluster',
     externalTrafficPolicy: 'Cluster',
+    healthCheckNodePort: 0,
   };
   const endpoints = Array.from({ length: backends }, (_, index) => endpoint(index + 1));
   const slice: EndpointSlice = {
@@ -268,6 +269,7 @@ function bench(
     service: name,
     ports: [{ name: 'main', protocol, port: 8080 }],
     endpoints,
+    triggered: 0,
   };
   return { service, slice };
 }

@@ -4,14 +4,15 @@
  */
 import { BpfPlane } from './agent/bpf-plane.js';
 import type { Log } from './agent/log.js';
+import { Observation } from './agent/observation.js';
 import type { NodeFacts, Plane } from './agent/plane.js';
+import { Reporter } from './agent/reporter.js';
 import type { DesiredService, Settings } from './core/desired.js';
-import type { Problem, Source } from './core/model.js';
+import type { Source } from './core/model.js';
 import { deviceRoles, type Network, type Roles } from './core/network.js';
 import { chooseDevices, settingsFingerprint, settingsOf, tunnelSources } from './core/settings.js';
 import { Store } from './core/store.js';
-import { describeError, REMEDIES } from './errors.js';
-import { serveHealth } from './host/health.js';
+import { describeError } from './errors.js';
 import { NetworkMonitor } from './host/monitor.js';
 import { readNetwork } from './host/network.js';
 import type { AgentOptions } from './options.js';
@@ -23,18 +24,20 @@ export class Agent implements Disposable {
   readonly #options: AgentOptions;
   readonly #log: Log;
   readonly #store = new Store();
+  readonly #reporter: Reporter;
   readonly #plane: Plane;
+  readonly #observation: Observation;
   #network: Network;
   #roles: Roles;
   #settings: Settings;
-  #synced = false;
   /** Some object or file could not be used before the source had spoken. */
   #broken = false;
   /** Entries written before the source had spoken. */
   #early = 0;
   #reading = false;
   #stale = false;
-  #failing = false;
+  /** Every service is to be compared, not only those that have changed. */
+  #all = true;
 
   /** Opens the dataplane, which adopts what an earlier agent has left. Throws as that does, and WEIR_DEVICE. */
   constructor(options: AgentOptions, log: Log, network: Network, objectPath: string) {
@@ -43,7 +46,16 @@ export class Agent implements Disposable {
     this.#network = network;
     this.#roles = chooseDevices(network, options);
     this.#settings = settingsOf(options, network, this.#roles, this.#store.nodes);
-    this.#plane = new BpfPlane(options, this.#facts(), objectPath, log, (problem) => this.#report(problem));
+    this.#reporter = new Reporter(log);
+    this.#plane = new BpfPlane(options, this.#facts(false), objectPath, log, (problem) =>
+      this.#reporter.report(problem),
+    );
+    this.#observation = new Observation(options, log, this.#reporter, {
+      plane: this.#plane,
+      services: () => this.#store.size,
+      eligible: () => this.#store.nodes.get(options.nodeName)?.eligible ?? true,
+    });
+    this.#listen();
   }
 
   /** Runs until the signal; the dataplane stays when it ends. */
@@ -51,7 +63,8 @@ export class Agent implements Disposable {
     await this.#plane.begin();
     this.#early = this.#follow();
     using _monitor = new NetworkMonitor(NETWORK_DELAY, () => void this.#networkChanged());
-    await using _health = this.#serveHealth();
+    await using observation = this.#observation;
+    observation.begin((problem) => source.publish?.(problem));
     /* the programs may have learnt where endpoints live, or another hand has been at the tables */
     this.#plane.run(() => {
       for (const key of this.#plane.unserved()) this.#store.touch(key);
@@ -67,6 +80,10 @@ export class Agent implements Disposable {
     }
   }
 
+  get #synced(): boolean {
+    return this.#observation.progress.synced;
+  }
+
   [Symbol.dispose](): void {
     this.#plane[Symbol.dispose]();
   }
@@ -75,15 +92,16 @@ export class Agent implements Disposable {
     await source.start({
       changes: (changes) => {
         this.#store.apply(changes);
+        this.#observation.changed(changes);
         if (this.#synced) this.#guarded(() => this.#flush());
       },
       problem: (problem) => {
         if (!this.#synced) this.#broken = true;
-        this.#report(problem);
+        this.#reporter.report(problem);
       },
       info: (message) => this.#log('info', message),
       synced: () => {
-        this.#synced = true;
+        this.#observation.progress.complete();
         this.#guarded(() => this.#firstSync());
       },
     });
@@ -97,6 +115,7 @@ export class Agent implements Disposable {
     const vanished = this.#vanished(known);
     const writes = this.#apply(desired, [...gone, ...vanished]) + this.#follow() + this.#early;
     this.#plane.recordSync();
+    this.#succeeded(started);
     const took = Math.round(performance.now() - started);
     this.#log('info', `synced services=${this.#store.services().length} entries-changed=${writes} took=${took}ms`);
   }
@@ -116,8 +135,8 @@ export class Agent implements Disposable {
   #flush(): void {
     const started = performance.now();
     const { desired, gone } = this.#take();
-    if (desired.length === 0 && gone.length === 0) return;
-    const writes = this.#apply(desired, gone);
+    const writes = desired.length + gone.length > 0 ? this.#apply(desired, gone) : 0;
+    this.#succeeded(started);
     if (writes === 0) return;
     this.#plane.recordSync();
     const names = [...desired.map((service) => service.key), ...gone];
@@ -136,21 +155,25 @@ export class Agent implements Disposable {
   }
 
   #apply(desired: readonly DesiredService[], gone: readonly string[]): number {
-    for (const service of desired) service.problems.forEach((problem) => this.#report(problem));
+    this.#observation.desired(desired, gone);
     return this.#plane.apply(desired, gone);
+  }
+
+  #succeeded(started: number): void {
+    this.#observation.succeeded(started, this.#all);
+    this.#all = false;
   }
 
   /** After a failure the kernel is read again, so that the next attempt starts from what is. */
   #guarded(work: () => void): void {
     try {
       work();
-      this.#failing = false;
     } catch (error) {
-      this.#failing = true;
+      this.#observation.progress.failed(error);
       this.#log('error', describeError(error));
       try {
         this.#plane.recover();
-        this.#store.invalidate();
+        this.#invalidate();
       } catch (again) {
         this.#log('error', describeError(again));
       }
@@ -159,12 +182,12 @@ export class Agent implements Disposable {
 
   /** Tells the dataplane of the node as it is. Returns the number of entries written. */
   #follow(): number {
-    return this.#plane.follow(this.#facts());
+    return this.#plane.follow(this.#facts(this.#synced));
   }
 
-  #facts(): NodeFacts {
+  #facts(synced: boolean): NodeFacts {
     /* until the source has spoken, the nodes that the kernel knows stay: what comes through tunnels goes on meanwhile */
-    const sources = this.#synced ? tunnelSources(this.#store.nodes, this.#options.dsrSources) : undefined;
+    const sources = synced ? tunnelSources(this.#store.nodes, this.#options.dsrSources) : undefined;
     return { network: this.#network, roles: this.#roles, sources };
   }
 
@@ -197,32 +220,30 @@ export class Agent implements Disposable {
   #refreshSettings(): void {
     const before = settingsFingerprint(this.#settings);
     this.#settings = settingsOf(this.#options, this.#network, this.#roles, this.#store.nodes);
-    if (settingsFingerprint(this.#settings) !== before) this.#store.invalidate();
+    if (settingsFingerprint(this.#settings) !== before) this.#invalidate();
+    this.#listen();
+  }
+
+  #invalidate(): void {
+    this.#store.invalidate();
+    this.#all = true;
+  }
+
+  /** Health checks are where node ports are; by default everywhere, whatever addresses the node will have. */
+  #listen(): void {
+    const { nodePortAddresses } = this.#options;
+    this.#observation.listen(nodePortAddresses === 'all' ? 'all' : this.#settings.nodePortAddresses);
   }
 
   #housekeep(): void {
     if (!this.#synced) return;
+    const { progress } = this.#observation;
+    progress.faults = this.#plane.inspect();
     this.#guarded(() => {
+      if (progress.troubled) this.#follow();
       for (const key of this.#plane.drained()) this.#store.touch(key);
       this.#flush();
     });
-  }
-
-  #serveHealth(): AsyncDisposable | undefined {
-    const { health } = this.#options;
-    if (!health) return undefined;
-    const state = () => ({
-      synced: this.#synced,
-      lastSync: this.#plane.lastSync,
-      failing: this.#failing,
-    });
-    return serveHealth(health.address, health.port, state, (reason) => this.#log('warn', reason));
-  }
-
-  #report(problem: Problem): void {
-    const { object, field, message, code } = problem;
-    const what = [object, field, message].filter((part) => part !== '').join(': ');
-    this.#log('warn', code ? `${what} [${code}]: ${REMEDIES[code]}` : what);
   }
 }
 

@@ -23,6 +23,7 @@ export interface AgentOptions {
   readonly fastPath: boolean;
   readonly runServiceProxy: boolean;
   readonly health: Listen | undefined;
+  readonly metrics: Listen | undefined;
   readonly flowEntries: { readonly v4: number; readonly v6: number } | undefined;
 }
 

@@ -87,7 +87,7 @@ export class Applier {
         this.#unserved.delete(service.key);
       } catch (error) {
         if (!isFull(error)) throw error;
-        this.#leave(service.key, error.message);
+        this.#leave(service, error.message);
       }
     }
     return {
@@ -97,9 +97,11 @@ export class Applier {
   }
 
   /** A service that did not fit: named once, and tried again later. */
-  #leave(key: string, message: string): void {
-    if (this.#unserved.get(key) !== message)
-      this.#report({ object: `Service ${key}`, field: '', message, code: 'WEIR_FULL' });
+  #leave({ key, about }: DesiredService, message: string): void {
+    if (this.#unserved.get(key) !== message) {
+      const event = { about, reason: 'ServiceDoesNotFit' } as const;
+      this.#report({ object: `Service ${key}`, field: '', message, code: 'WEIR_FULL', event });
+    }
     this.#unserved.set(key, message);
     this.recover();
   }

@@ -8,13 +8,17 @@ import { ticksPerSecond } from '../loader/clock.js';
 import { type Dataplane, openDataplane } from '../loader/dataplane.js';
 import { refuseOtherLayout } from '../maps/compatible.js';
 import { KernelTables } from '../maps/kernel-tables.js';
-import { type Config, LAYOUT_HASH, MAPS } from '../maps/layout.js';
+import type { MapLayout } from '../maps/codec.js';
+import { readReasons } from '../maps/counters.js';
+import { type Config, type Counter, LAYOUT_HASH, MAPS } from '../maps/layout.js';
 import type { NodeState } from '../maps/node.js';
 import { openTable, type Table } from '../maps/table.js';
+import type { Measures } from '../metrics/weir.js';
 import type { AgentOptions } from '../options.js';
 import { Applier } from './applier.js';
 import { Attachments } from './attachments.js';
 import type { Log } from './log.js';
+import { PinCheck } from './pin-check.js';
 import type { NodeFacts, Plane } from './plane.js';
 import { Sweeper } from './sweeper.js';
 import { applySysctls } from './sysctls.js';
@@ -23,6 +27,7 @@ import { applySysctls } from './sysctls.js';
 const FLOOD_RATE = 125_000;
 
 export class BpfPlane implements Plane {
+  readonly name = 'bpf';
   readonly #options: AgentOptions;
   readonly #dataplane: Dataplane;
   readonly #tables: KernelTables;
@@ -30,6 +35,10 @@ export class BpfPlane implements Plane {
   readonly #applier: Applier;
   readonly #attachments: Attachments;
   readonly #sweeper: Sweeper;
+  readonly #counters: Table<number, Counter>;
+  readonly #pins: PinCheck;
+  /** Entries of all tables that the sweeper walks. */
+  readonly #flowCapacity: number;
   #facts: NodeFacts;
   #generation: bigint;
 
@@ -48,6 +57,12 @@ export class BpfPlane implements Plane {
     this.#dataplane = openDataplane({ objectPath, bpfRoot, ...(flowEntries ? { flowEntries } : {}) });
     this.#tables = new KernelTables(bpfRoot);
     this.#config = openTable(bpfRoot, MAPS.weir_config);
+    this.#counters = openTable(bpfRoot, MAPS.weir_counters);
+    this.#flowCapacity =
+      capacityOf(bpfRoot, MAPS.weir_flows4) +
+      capacityOf(bpfRoot, MAPS.weir_flows6) +
+      capacityOf(bpfRoot, MAPS.weir_snat);
+    this.#pins = new PinCheck(bpfRoot);
     this.#sweeper = new Sweeper(this.#dataplane, log);
     this.#attachments = new Attachments(this.#dataplane, options.xdp, log);
     this.#applier = new Applier(this.#tables, (endpoints) => this.#describeNode(endpoints), report);
@@ -96,6 +111,19 @@ export class BpfPlane implements Plane {
     this.#applier.recover();
   }
 
+  inspect(): readonly string[] {
+    return [...this.#attachments.inspect(), ...this.#pins.faults()];
+  }
+
+  measure(): Measures {
+    return {
+      reasons: readReasons(this.#counters),
+      maps: [...this.#tables.fullness(), { map: 'flows', entries: this.#sweeper.kept, capacity: this.#flowCapacity }],
+      devices: this.#attachments.counts(),
+      generation: Number(this.#generation),
+    };
+  }
+
   recordSync(): void {
     this.#writeConfig(true);
   }
@@ -103,6 +131,7 @@ export class BpfPlane implements Plane {
   [Symbol.dispose](): void {
     this.#sweeper[Symbol.dispose]();
     this.#config[Symbol.dispose]();
+    this.#counters[Symbol.dispose]();
     this.#tables[Symbol.dispose]();
     this.#dataplane[Symbol.dispose]();
   }
@@ -138,4 +167,9 @@ export class BpfPlane implements Plane {
       ...(this.#sweeper.clock.ticks > 0n ? this.#sweeper.clock : { ticks, ticksTime }),
     });
   }
+}
+
+function capacityOf<K, V>(root: string, layout: MapLayout<K, V>): number {
+  using table = openTable(root, layout);
+  return table.maxEntries;
 }

@@ -2,6 +2,7 @@
 import type { DesiredService } from '../core/desired.js';
 import type { Network, Roles } from '../core/network.js';
 import type { Prefix } from '../core/net.js';
+import type { Measures } from '../metrics/weir.js';
 
 /** The node as it is now. */
 export interface NodeFacts {
@@ -12,6 +13,8 @@ export interface NodeFacts {
 }
 
 export interface Plane extends Disposable {
+  /** As --dataplane calls it. */
+  readonly name: 'bpf' | 'ipvs';
   /** ms since 1970 of the last change that reached the kernel, 0: none has. */
   readonly lastSync: number;
 
@@ -35,6 +38,13 @@ export interface Plane extends Disposable {
   unserved(): Iterable<string>;
   /** Reads the kernel again: what it holds is the truth after anything has gone wrong. */
   recover(): void;
+  /**
+   * Looks whether what was put into the kernel is still there, some of it each time, and returns what is missing. The next
+   * `follow` puts programs back.
+   */
+  inspect(): readonly string[];
+  /** What it tells of itself at a scrape: a few reads, however much it serves. */
+  measure(): Measures;
   /** Writes down, for the reading commands, that a change is complete in the kernel. */
   recordSync(): void;
 }

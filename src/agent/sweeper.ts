@@ -15,6 +15,8 @@ export class Sweeper implements Disposable {
   #next: NodeJS.Timeout | undefined;
   /** One moment on both clocks: flows are timed in ticks, people read seconds. */
   clock = { ticks: 0n, ticksTime: 0n };
+  /** Flows and translated ports that the last walk left. */
+  kept = 0;
 
   constructor(dataplane: Dataplane, log: Log) {
     this.#dataplane = dataplane;
@@ -37,7 +39,8 @@ export class Sweeper implements Disposable {
     if (this.#walking) return;
     this.#walking = true;
     try {
-      const { ticks, time } = await this.#dataplane.sweep();
+      const { ticks, time, kept } = await this.#dataplane.sweep();
+      this.kept = kept;
       this.clock = { ticks, ticksTime: time };
     } catch (error) {
       this.#log('error', describeError(error));

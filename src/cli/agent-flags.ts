@@ -82,7 +82,12 @@ export const AGENT_FLAGS = {
     listen,
     '0.0.0.0:10256',
   ),
-  metricsBindAddress: flag('--metrics-bind-address <ADDR:PORT>', 'without effect yet', listen, '127.0.0.1:10249'),
+  metricsBindAddress: flag(
+    '--metrics-bind-address <ADDR:PORT>',
+    'serves /metrics /proxyMode',
+    listen,
+    '127.0.0.1:10249',
+  ),
   runFirewall: optional('--run-firewall [BOOL]', 'without effect yet: no network policy is enforced', bool, 'true'),
   clusterCidr: flag('--cluster-cidr <CIDRS>', 'without effect yet', prefixes, ''),
   serviceCidr: flag('--service-cidr <CIDRS>', 'without effect yet', prefixes, ''),
@@ -103,12 +108,13 @@ export function agentOptions(values: Values<typeof AGENT_FLAGS>, context: Contex
   for (const [name, value] of Object.entries(unavailable)) {
     if (value) throw usageError(`${name}: "true" cannot be obeyed: this flag is not available yet`);
   }
-  const { xdp, snatPorts, healthBindAddress, fastPath, flowEntries: entries } = values;
+  const { xdp, snatPorts, healthBindAddress, metricsBindAddress, fastPath, flowEntries: entries } = values;
   const health = healthBindAddress === 'nowhere' ? undefined : healthBindAddress;
-  return { ...stateOptions(values, context), xdp, snatPorts, health, fastPath, flowEntries: entries };
+  const metrics = metricsBindAddress === 'nowhere' ? undefined : metricsBindAddress;
+  return { ...stateOptions(values, context), xdp, snatPorts, health, metrics, fastPath, flowEntries: entries };
 }
 
-export type StateOptions = Omit<AgentOptions, 'xdp' | 'snatPorts' | 'health' | 'fastPath' | 'flowEntries'>;
+export type StateOptions = Omit<AgentOptions, 'xdp' | 'snatPorts' | 'health' | 'metrics' | 'fastPath' | 'flowEntries'>;
 
 export function stateOptions(values: StateValues, context: Context): StateOptions {
   const { bpfRoot, manifests, kubeconfig, devices, podDevices, forwarding, scheduler, dsrSources, runServiceProxy } =

@@ -1,7 +1,7 @@
 /** The command line: finds the command, runs it, turns what went wrong into one line and an exit code. */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, type Option } from 'commander';
 import { describeError, WeirError } from '../errors.js';
+import { programVersion } from '../host/version.js';
 import { missingCapabilities } from '../loader/capabilities.js';
 import { KernelError, VerifierError } from '../loader/errors.js';
 import { agentCommand } from './agent.js';
@@ -81,7 +81,7 @@ export async function runProcess(argv: readonly string[]): Promise<void> {
 
 function buildProgram(context: Context, finish: (code: ExitCode) => void): Command {
   const program = new Command('weir');
-  program.description('Kubernetes load balancer and policy dataplane').version(version()).exitOverride();
+  program.description('Kubernetes load balancer and policy dataplane').version(programVersion()).exitOverride();
   program.configureHelp({ optionDescription: describeOption });
   program.configureOutput({ writeOut: (text) => context.stdout.write(text), writeErr: () => undefined });
   program.addHelpText('after', '\nExit codes:\n  0  done\n  1  the answer is no, or it failed\n  2  wrong usage');
@@ -119,11 +119,4 @@ function wrongUsage(error: CommanderError, argv: readonly string[]): WeirError {
   return usageError(
     noun === undefined ? 'no command given' : `${noun}: no command given, must be one of ${verbs.join(', ')}`,
   );
-}
-
-function version(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-  };
-  return manifest.version;
 }

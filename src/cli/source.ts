@@ -7,6 +7,7 @@ export interface SourceOptions {
   readonly manifests: string | undefined;
   readonly kubeconfig: string | undefined;
   readonly apiservers: readonly string[];
+  readonly nodeName?: string;
 }
 
 /** The API server's address as it is kept with the pins. */
@@ -15,10 +16,14 @@ export interface Memory {
   readonly remember?: (address: string) => void;
 }
 
-export function openSource({ manifests, kubeconfig, apiservers }: SourceOptions, memory: Memory = {}): Source {
+export function openSource(
+  { manifests, kubeconfig, apiservers, nodeName }: SourceOptions,
+  memory: Memory = {},
+): Source {
   if (manifests !== undefined) return manifestSource({ directory: manifests });
   return kubernetesSource({
     ...memory,
+    ...(nodeName === undefined ? {} : { nodeName }),
     kubeconfig,
     apiserver: apiservers.length > 0 ? apiservers.join(',') : undefined,
   });

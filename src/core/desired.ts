@@ -3,10 +3,12 @@
  * the same for every dataplane. Its cost depends on this service alone.
  */
 import { type Candidate, candidates, type Place, usableEndpoints } from './endpoints.js';
+import { type HealthCheck, healthCheckOf } from './health-check.js';
 import {
   type EndpointSlice,
   type Forwarding,
   FORWARDINGS,
+  type ObjectReference,
   type Problem,
   resourceLabel,
   type Scheduler,
@@ -65,7 +67,10 @@ export interface DesiredPort {
 export interface DesiredService {
   /** `namespace/name` */
   readonly key: string;
+  readonly about: ObjectReference;
   readonly ports: readonly DesiredPort[];
+  /** What load balancers may ask this node about it. */
+  readonly healthCheck: HealthCheck | undefined;
   readonly problems: readonly Problem[];
 }
 
@@ -78,7 +83,9 @@ export function compileService(service: Service, slices: readonly EndpointSlice[
   const problems: Problem[] = [];
   const choice = chosen(service, settings, problems);
   const ports = service.ports.map((port) => compilePort(service, port, slices, settings, choice));
-  return { key: `${service.namespace}/${service.name}`, ports, problems };
+  const { kind, namespace, name, uid } = service;
+  const healthCheck = healthCheckOf(service, slices, settings.nodeName);
+  return { key: `${namespace}/${name}`, about: { kind, namespace, name, uid }, ports, healthCheck, problems };
 }
 
 function compilePort(

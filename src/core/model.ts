@@ -36,6 +36,8 @@ export interface Service {
   readonly ports: readonly ServicePort[];
   readonly internalTrafficPolicy: TrafficPolicy;
   readonly externalTrafficPolicy: TrafficPolicy;
+  /** Where load balancers ask whether this node has endpoints; 0 but for type LoadBalancer with external policy Local. */
+  readonly healthCheckNodePort: number;
 }
 
 export interface EndpointPort {
@@ -63,6 +65,8 @@ export interface EndpointSlice {
   readonly service: string;
   readonly ports: readonly EndpointPort[];
   readonly endpoints: readonly Endpoint[];
+  /** ms since 1970 at which the pod or service changed that this version follows; 0 where nobody says. */
+  readonly triggered: number;
 }
 
 export interface Node {
@@ -74,6 +78,8 @@ export interface Node {
   readonly internalIps: readonly Ip[];
   readonly podCidrs: readonly string[];
   readonly zone: string;
+  /** False once the node is being deleted or the cluster autoscaler has marked it: load balancers are to leave it. */
+  readonly eligible: boolean;
 }
 
 export type Labels = Readonly<Record<string, string>>;
@@ -177,6 +183,20 @@ export function resourceLabel(resource: { kind: string; namespace?: string; name
     : `${resource.kind} ${resource.name}`;
 }
 
+/** An object as an Event names it. */
+export interface ObjectReference {
+  readonly kind: Kind;
+  /** '' for kinds that have none. */
+  readonly namespace: string;
+  readonly name: string;
+  /** '' where unknown. */
+  readonly uid: string;
+}
+
+/** Why an Event is written: one word for programs to tell problems apart. */
+export type EventReason =
+  'InvalidObject' | 'InvalidSetting' | 'AddressConflict' | 'ServiceDoesNotFit' | 'FailedToStartServiceHealthcheck';
+
 /** Something wrong with one object: reported once a change, never in the way of another object. */
 export interface Problem {
   readonly object: string;
@@ -184,6 +204,8 @@ export interface Problem {
   readonly message: string;
   /** By which docs/operations.md explains it. */
   readonly code?: ErrorCode;
+  /** Of the Event that tells whoever looks at the object; none where it is not an object of the cluster. */
+  readonly event?: { readonly about: ObjectReference; readonly reason: EventReason };
 }
 
 /** One step of a source: an object as it is now, or its disappearance. */
@@ -204,4 +226,6 @@ export interface SourceEvents {
 export interface Source {
   start(events: SourceEvents): Promise<void>;
   stop(): Promise<void>;
+  /** Tells the cluster of a problem with one of its objects. Returns at once and may do nothing; a folder has nobody to tell. */
+  publish?(problem: Problem): void;
 }

@@ -5,6 +5,7 @@ import { familyOf, PROTOCOLS, type Family, type Ip } from './net.js';
 import type { Endpoint, EndpointPort } from './model.js';
 import { HEADLESS_LABEL } from './objects-service.js';
 
+const TRIGGER_ANNOTATION = 'endpoints.kubernetes.io/last-change-trigger-time';
 const SERVICE_LABEL = 'kubernetes.io/service-name';
 const FAMILIES = { IPv4: 'v4', IPv6: 'v6' } as const;
 
@@ -30,6 +31,7 @@ export function readEndpointSlice(root: Field, id: Identity): Reading {
         .at('endpoints')
         .items()
         .map((endpoint) => readEndpoint(endpoint.object(), check)),
+      triggered: readTriggered(metadata),
     },
   };
 }
@@ -41,6 +43,13 @@ function readServiceName(metadata: Field): string {
   const owners = metadata.at('ownerReferences').items();
   const owner = owners.find((reference) => asRecord(reference.value)?.['kind'] === 'Service');
   return owner ? readText(owner.at('name')) : '';
+}
+
+/** For measurement alone, so that what cannot be read is no fault of the slice. */
+function readTriggered(metadata: Field): number {
+  const text = asRecord(metadata.at('annotations').value)?.[TRIGGER_ANNOTATION];
+  const time = typeof text === 'string' ? Date.parse(text) : NaN;
+  return Number.isNaN(time) ? 0 : time;
 }
 
 function addressCheck(family: Family, addressType: string): (ip: Ip) => string | undefined {

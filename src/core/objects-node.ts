@@ -1,11 +1,13 @@
 /** v1 Node -> model. */
-import { Field, NONE, readIps, readText, type Fault } from './objects-field.js';
+import { asRecord, Field, NONE, readIps, readText, type Fault } from './objects-field.js';
 import type { Identity, Reading } from './objects-meta.js';
 import { formatPrefix, parsePrefix } from './net.js';
 
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
+/** The cluster autoscaler's mark on a node that it is about to remove. */
+const LEAVING_TAINT = 'ToBeDeletedByClusterAutoscaler';
 
-/** Reads a Node: its addresses, pod ranges and zone. The API checks no Node address, so a wrong one is noted and left out. */
+/** Reads a Node: its addresses, pod ranges, zone and whether it stays. The API checks no Node address, so a wrong one is noted and left out. */
 export function readNode(root: Field, id: Identity): Reading {
   const notes: Fault[] = [];
   const entries = root.at('status').object().at('addresses').items();
@@ -26,8 +28,15 @@ export function readNode(root: Field, id: Identity): Reading {
       internalIps,
       podCidrs: readPodCidrs(root.at('spec').object()),
       zone: readText(root.at('metadata').at('labels').object().at(ZONE_LABEL)),
+      eligible: isEligible(root),
     },
   };
+}
+
+function isEligible(root: Field): boolean {
+  const taints = root.at('spec').object().at('taints').items();
+  const leaving = taints.some((taint) => asRecord(taint.value)?.['key'] === LEAVING_TAINT);
+  return root.at('metadata').at('deletionTimestamp').absent && !leaving;
 }
 
 function readPodCidrs(spec: Field): readonly string[] {

@@ -40,8 +40,16 @@ export function readService(root: Field, id: Identity): Reading {
       ports,
       internalTrafficPolicy: readChoice(spec.at('internalTrafficPolicy'), TRAFFIC_POLICIES, 'Cluster'),
       externalTrafficPolicy: readChoice(spec.at('externalTrafficPolicy'), TRAFFIC_POLICIES, 'Cluster'),
+      healthCheckNodePort: readHealthCheckNodePort(spec),
     },
   };
+}
+
+/** Kept by the API server only for type LoadBalancer with external policy Local: elsewhere it is a left-over of a manifest. */
+function readHealthCheckNodePort(spec: Field): number {
+  const field = spec.at('healthCheckNodePort');
+  const applies = spec.at('type').value === 'LoadBalancer' && spec.at('externalTrafficPolicy').value === 'Local';
+  return applies && !field.absent && field.value !== 0 ? readPort(field) : 0;
 }
 
 /** clusterIPs, or the older clusterIP alone; '' means none is allocated. */

@@ -41,6 +41,11 @@ const KINDS: readonly KindReader[] = [
   { kind: 'NetworkPolicy', apiVersion: 'networking.k8s.io/v1', namespaced: true, read: readNetworkPolicy },
 ];
 
+/** The version of the API in which objects of this kind are read. */
+export function apiVersionOf(kind: Kind): string {
+  return KINDS.find((entry) => entry.kind === kind)?.apiVersion ?? '';
+}
+
 /** Reads one object of whatever kind its `kind` names; kinds that Weir does not use are ignored. */
 export function parseResource(raw: unknown): Parsed {
   const record = asRecord(raw);
@@ -106,7 +111,10 @@ function parseWith(reader: KindReader, raw: unknown, checkVersion: boolean): Par
     namespace: identity.namespace,
     name: identity.name || '(without a name)',
   });
-  const explain = (fault: Fault): Problem => ({ object: label, ...fault });
+  const uid = asRecord(root.at('metadata').value)?.['uid'];
+  const about = id && { ...id, uid: typeof uid === 'string' ? uid : '' };
+  const event = about && ({ about, reason: 'InvalidObject' } as const);
+  const explain = (fault: Fault): Problem => ({ object: label, ...fault, ...(event ? { event } : {}) });
   const version = root.at('apiVersion');
   if (checkVersion && version.value !== reader.apiVersion) version.expected(reader.apiVersion);
   const reading = faults.length === 0 ? reader.read(root, identity) : undefined;

@@ -22,6 +22,11 @@ export class Store {
     return this.#nodes;
   }
 
+  /** How many services there are. */
+  get size(): number {
+    return this.#services.size;
+  }
+
   services(): string[] {
     return [...this.#services.keys()];
   }
@@ -83,7 +88,11 @@ export class Store {
     const compiled = compileService(service, slices, settings);
     const addresses = compiled.ports.flatMap((port) => port.frontends.map(addressOf));
     this.#claim({ service: key, created: service.created, uid: service.uid }, addresses);
-    const problems: Problem[] = [...compiled.problems];
+    const { about } = compiled;
+    const problems: Problem[] = compiled.problems.map((problem) => ({
+      event: { about, reason: 'InvalidSetting' },
+      ...problem,
+    }));
     const ports = compiled.ports.map((port, index) => {
       const frontends = port.frontends.filter((frontend) => {
         const owner = this.#claims.owner(addressOf(frontend));
@@ -94,12 +103,13 @@ export class Store {
           object: resourceLabel(service),
           field: claimed ? portLabel(service, claimed) : 'spec',
           message,
+          event: { about, reason: 'AddressConflict' },
         });
         return false;
       });
       return frontends.length === port.frontends.length ? port : { ...port, frontends };
     });
-    return { key, ports, problems };
+    return { ...compiled, ports, problems };
   }
 
   #claim(claimant: { service: string; created: number; uid: string }, addresses: readonly string[]): void {

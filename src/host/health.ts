@@ -1,52 +1,33 @@
 /** /healthz, /livez and /readyz: JSON, 200 or 503, as probes and load balancers ask kube-proxy. */
-import { createServer } from 'node:http';
+import { ailments, HEALTH_PATHS, type HealthPath, healthBody, type Vitals } from '../core/health.js';
+import { type Place, serveHttp } from './listen.js';
 
-export interface Health {
-  /** All that was read at the start is in the kernel. */
-  readonly synced: boolean;
-  /** ms since 1970 of the last change that reached the kernel. */
-  readonly lastSync: number;
-  /** The last attempt to bring the kernel in step failed, and none has succeeded since. */
-  readonly failing: boolean;
+export interface HealthOptions {
+  readonly vitals: () => Vitals;
+  /** Told of every answer, to be counted. */
+  readonly answered: (path: HealthPath, status: 200 | 503) => void;
+  /** Told once when the port cannot be had. */
+  readonly failed: (reason: string) => void;
 }
 
-/** ms between attempts to get the port: kube-proxy may still hold it while it is being replaced. */
-const RETRY = 3000;
-
-/** Serves until disposed. While the port cannot be had, it is tried again and again; `waiting` is told once. */
-export function serveHealth(
-  address: string,
-  port: number,
-  health: () => Health,
-  waiting: (reason: string) => void,
-): AsyncDisposable {
-  const server = createServer((request, response) => {
-    const path = (request.url ?? '').split('?')[0] ?? '';
-    if (!['/healthz', '/livez', '/readyz'].includes(path)) {
-      response.writeHead(404).end();
-      return;
-    }
-    const { synced, lastSync, failing } = health();
-    /* alive means that the loop turns; ready and healthy mean that it has done its work */
-    const good = path === '/livez' || (synced && !failing);
-    const lastUpdated = lastSync ? new Date(lastSync).toISOString() : null;
-    const body = { lastUpdated, currentTime: new Date().toISOString(), synced };
-    response.writeHead(good ? 200 : 503, { 'Content-Type': 'application/json', 'X-Content-Type-Options': 'nosniff' });
-    response.end(JSON.stringify(body));
-  });
-  let retry: NodeJS.Timeout | undefined;
-  let told = false;
-  server.on('error', (error) => {
-    if (!told) waiting(`serve health on ${address}:${port}: ${error.message}; tried again every ${RETRY / 1000} s`);
-    told = true;
-    retry = setTimeout(() => server.listen(port, address), RETRY);
-  });
-  server.listen(port, address);
-  return {
-    [Symbol.asyncDispose]: async () => {
-      clearTimeout(retry);
-      server.closeAllConnections();
-      if (server.listening) await new Promise((resolve) => server.close(resolve));
+/** Serves until disposed; a port that is taken is tried again and again. */
+export function serveHealth(place: Place, { vitals, answered, failed }: HealthOptions): AsyncDisposable {
+  return serveHttp(
+    place,
+    (request, response) => {
+      const asked = (request.url ?? '').split('?')[0];
+      const path = HEALTH_PATHS.find((known) => known === asked);
+      if (!path) {
+        response.writeHead(404).end();
+        return;
+      }
+      const now = Date.now();
+      const known = vitals();
+      const status = ailments(path, known, now).length === 0 ? 200 : 503;
+      answered(path, status);
+      response.writeHead(status, { 'Content-Type': 'application/json', 'X-Content-Type-Options': 'nosniff' });
+      response.end(JSON.stringify(healthBody(path, known, now)));
     },
-  };
+    (reason) => failed(`serve health: ${reason}`),
+  );
 }

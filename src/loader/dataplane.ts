@@ -10,8 +10,8 @@ import type { Fd } from './libbpf.js';
 import { BpfObject, type ObjectMap, XDP_HAS_FRAGS } from './object.js';
 import { ensureRoot } from './pins.js';
 import { testRunAsync } from './program.js';
-import { attachTc, type Direction } from './tc.js';
-import { attachXdp, xdpAttachments, type XdpOutcome, type XdpRequest } from './xdp.js';
+import { attachTc, type Direction, DIRECTIONS, tcAttachmentsOf } from './tc.js';
+import { attachXdp, queryXdp, xdpAttachments, type XdpOutcome, type XdpRequest } from './xdp.js';
 
 export const XDP_PROGRAM = 'weir_xdp';
 export const SWEEP_PROGRAM = 'weir_sweep';
@@ -105,6 +105,11 @@ export class Dataplane implements Disposable {
   /** See attachTc in tc.ts. */
   attachTc(device: Device, direction: Direction, program: TcProgram): void {
     attachTc(device, direction, this.program(program));
+  }
+
+  /** Whether the device has our TC programs at both hooks and, where asked for, an XDP program. */
+  isAttached(device: Device, xdp: boolean): boolean {
+    return tcAttachmentsOf(device).length === DIRECTIONS.length && (!xdp || queryXdp(device.ifindex) !== 'off');
   }
 
   /** Runs the sweep of the flow tables once, on another thread. */

@@ -20,6 +20,8 @@ type WrittenTable = (typeof WRITTEN)[number];
 export class KernelTables implements Disposable {
   readonly arena: SlotArena;
   readonly #tables: ReadonlyMap<string, Table<unknown, unknown>>;
+  /** Entries by table, as they were read last and written since: counting them in the kernel would cost more. */
+  readonly #entries = new Map<string, number>();
 
   /** Opens everything that is pinned below root; `read` is for whoever applies nothing. */
   constructor(root: string, access: Access = 'write') {
@@ -30,9 +32,23 @@ export class KernelTables implements Disposable {
   /** All entries of a table as rows. */
   *read(table: WrittenTable): Generator<Row> {
     const open = this.#open(table);
+    let count = 0;
     for (const { key, value } of open.rawEntries()) {
+      count++;
       yield { table, key: key.toString('latin1'), value: value.toString('latin1') };
     }
+    this.#entries.set(table, count);
+  }
+
+  /** How full the tables are; slots in chunks of the segments that exist. */
+  fullness(): { map: string; entries: number; capacity: number }[] {
+    const { free, used, waiting } = this.arena.usage();
+    const capacity = free + used + waiting;
+    const counted = [...this.#entries].filter(([map]) => map !== 'weir_uplinks'); // an array: all its entries exist
+    return [
+      ...counted.map(([map, entries]) => ({ map, entries, capacity: this.#open(map).maxEntries })),
+      { map: 'weir_slots', entries: used, capacity },
+    ];
   }
 
   /** Carries out writes in their order; neighbours in the same table go to the kernel together. now in ms. */
@@ -43,6 +59,7 @@ export class KernelTables implements Disposable {
       let end = start + 1;
       while (end < writes.length && writes[end]?.op === first.op && writes[end]?.row.table === first.row.table) end++;
       const rows = writes.slice(start, end).map((write) => write.row);
+      this.#count(first.row.table, writes.slice(start, end));
       if (first.row.table === 'slots') this.#applySlots(first.op, rows, fresh, now);
       else this.#applyTable(first.op, first.row.table, rows);
       start = end;
@@ -52,6 +69,16 @@ export class KernelTables implements Disposable {
   [Symbol.dispose](): void {
     for (const table of this.#tables.values()) table[Symbol.dispose]();
     this.arena[Symbol.dispose]();
+  }
+
+  #count(table: string, writes: readonly Write[]): void {
+    const before = this.#entries.get(table);
+    if (before === undefined) return;
+    const step = (write: Write): number => (write.op === 'delete' ? -1 : write.before === undefined ? 1 : 0);
+    this.#entries.set(
+      table,
+      writes.reduce((sum, write) => sum + step(write), before),
+    );
   }
 
   #applySlots(op: Write['op'], rows: readonly Row[], fresh: ReadonlyMap<number, Uint32Array>, now: number): void {

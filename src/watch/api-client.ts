@@ -16,6 +16,14 @@ export interface ApiDeadlines {
 
 export type Query = Readonly<Record<string, string>>;
 
+/** Something written to the API: its body is JSON. */
+export interface Message {
+  readonly method: 'POST' | 'PATCH';
+  /** Of the body; a PATCH says by it how it is meant. */
+  readonly type: 'application/json' | 'application/merge-patch+json';
+  readonly body: unknown;
+}
+
 /** An answer that is not a success, or none: `status` tells which. */
 export class ApiError extends WeirError {
   readonly status: number | undefined;
@@ -54,10 +62,7 @@ export class ApiClient {
 
   /** The JSON body of a GET. */
   async get(path: string, query: Query, signal: AbortSignal): Promise<unknown> {
-    const response = await this.#open(path, query, signal);
-    const pieces: Buffer[] = [];
-    for await (const piece of this.#pieces(response, this.#deadlines.responseMs)) pieces.push(piece);
-    const text = Buffer.concat(pieces).toString('utf8');
+    const text = await this.#body(await this.#open(withQuery(path, query), signal));
     try {
       return JSON.parse(text);
     } catch (error) {
@@ -65,22 +70,33 @@ export class ApiClient {
     }
   }
 
+  /** Writes an object. Throws ApiError where the server refuses it or does not answer. */
+  async send(path: string, message: Message, signal: AbortSignal): Promise<void> {
+    await this.#body(await this.#open(path, signal, message));
+  }
+
   /** The lines of a streaming GET, as they arrive. Resolves once the server has begun to answer. */
   async stream(path: string, query: Query, signal: AbortSignal): Promise<AsyncGenerator<string>> {
-    const response = await this.#open(path, query, signal);
+    const response = await this.#open(withQuery(path, query), signal);
     return linesOf(this.#pieces(response, this.#deadlines.silenceMs));
   }
 
-  async #open(path: string, query: Query, signal: AbortSignal): Promise<IncomingMessage> {
+  async #body(response: IncomingMessage): Promise<string> {
+    const pieces: Buffer[] = [];
+    for await (const piece of this.#pieces(response, this.#deadlines.responseMs)) pieces.push(piece);
+    return Buffer.concat(pieces).toString('utf8');
+  }
+
+  async #open(target: string, signal: AbortSignal, message?: Message): Promise<IncomingMessage> {
     const index = this.#current;
     const server = this.#servers[index];
     if (!server) throw new ApiError('no API server is configured');
     try {
-      const response = await open(server, `${path}?${new URLSearchParams(query).toString()}`, this.#deadlines, signal);
+      const response = await open(server, target, this.#deadlines, signal, message);
       const { remoteAddress, remotePort } = response.socket;
       if (remoteAddress !== undefined && remotePort !== undefined)
         this.#reached(formatSocket(remoteAddress, remotePort));
-      if (response.statusCode === 200) return response;
+      if (response.statusCode === 200 || response.statusCode === 201) return response;
       throw await this.#refusal(response);
     } catch (error) {
       const failure = error instanceof ApiError ? error : unreachable(server, error);
@@ -123,16 +139,22 @@ export class ApiClient {
   }
 }
 
+function withQuery(path: string, query: Query): string {
+  return `${path}?${new URLSearchParams(query).toString()}`;
+}
+
 async function open(
   server: ApiServer,
   target: string,
   deadlines: ApiDeadlines,
   signal: AbortSignal,
+  message?: Message,
 ): Promise<IncomingMessage> {
   const options = await server.options();
   const start = server.url.startsWith('http:') ? httpRequest : httpsRequest;
   return new Promise((resolve, reject) => {
-    const request = start(`${server.url}${target}`, { ...options, signal });
+    const request = start(`${server.url}${target}`, { ...options, method: message?.method ?? 'GET', signal });
+    if (message) request.setHeader('Content-Type', message.type);
     const giveUp = (what: string, ms: number): NodeJS.Timeout =>
       setTimeout(() => request.destroy(new Error(`${what} within ${ms / 1000} s`)), ms);
     const timers = [giveUp('no answer', deadlines.responseMs)];
@@ -152,7 +174,7 @@ async function open(
       clear();
       reject(error);
     });
-    request.end();
+    request.end(message && JSON.stringify(message.body));
   });
 }
 

@@ -3,14 +3,18 @@ import { setMaxListeners } from 'node:events';
 import { ApiClient, type ApiDeadlines } from './api-client.js';
 import { ApiHealth } from './api-health.js';
 import { ChangeBatch } from './change-batch.js';
-import type { Source, SourceEvents } from '../core/model.js';
+import type { Problem, Source, SourceEvents } from '../core/model.js';
+import { EventWriter, type EventPace } from './event-writer.js';
 import { loadApiServers, type ApiAddress } from './kube-config.js';
 import { ObjectProblems } from './problem-log.js';
 import { Reflector, type ApiResource, type ReflectorSink, type ReflectorTiming } from './reflector.js';
 
 export interface KubernetesOptions extends ApiAddress {
+  /** Who writes Events; without it none are written. */
+  readonly nodeName?: string;
   readonly resources?: readonly ApiResource[];
   readonly timing?: Partial<KubernetesTiming>;
+  readonly pace?: EventPace;
   readonly random?: () => number;
   /** Told when another address of the API server has answered than before. */
   readonly remember?: (address: string) => void;
@@ -65,6 +69,7 @@ class KubernetesSource implements Source {
   readonly #options: KubernetesOptions;
   readonly #stopping = new AbortController();
   #batch: ChangeBatch | undefined;
+  #writer: EventWriter | undefined;
   #running: Promise<unknown> = Promise.resolve();
 
   constructor(options: KubernetesOptions) {
@@ -98,11 +103,20 @@ class KubernetesSource implements Source {
       answered: (name) => health.answered(name),
     });
     const { signal } = this.#stopping;
+    const { nodeName, pace } = this.#options;
+    if (nodeName !== undefined) {
+      const refused = (message: string): void => events.info?.(`Events are not written: ${message}`);
+      this.#writer = new EventWriter({ client, nodeName, signal, refused, ...(pace ? { pace } : {}) });
+    }
     if (signal.aborted) return;
     // Each reflector and each of its requests listens, and Node warns from the eleventh on.
     setMaxListeners(0, signal);
     const reflectors = resources.map((resource) => new Reflector(client, resource, sink(resource), timing, random));
     this.#running = Promise.all(reflectors.map((reflector) => reflector.run(signal)));
+  }
+
+  publish(problem: Problem): void {
+    this.#writer?.write(problem);
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Problem } from '../core/model.js';
 import type { SourceEvents } from '../core/model.js';
+import { ProblemLedger } from '../core/problem-ledger.js';
 import type { SourceProblem } from './events.js';
 
 /** Says each problem once, and that it is over once. */
@@ -32,7 +33,7 @@ function subject(problem: SourceProblem): string {
 
 /** The same for objects that are judged one at a time. */
 export class ObjectProblems {
-  readonly #open = new Map<string, string>();
+  readonly #known = new ProblemLedger();
   readonly #events: SourceEvents;
 
   constructor(events: SourceEvents) {
@@ -40,17 +41,11 @@ export class ObjectProblems {
   }
 
   judged(key: string, problems: readonly Problem[]): void {
-    const before = this.#open.get(key);
-    if (problems.length === 0) {
-      if (this.#open.delete(key)) this.#events.info?.(`${key}: no longer a problem`);
-      return;
-    }
-    const now = JSON.stringify(problems);
-    if (now === before) return;
-    this.#open.set(key, now);
-    for (const problem of problems) {
+    const { fresh, mended } = this.#known.judge(key, problems);
+    for (const problem of fresh) {
       const reported: SourceProblem = { ...problem, code: 'WEIR_INVALID_OBJECT' };
       this.#events.problem(reported);
     }
+    if (mended) this.#events.info?.(`${key}: no longer a problem`);
   }
 }

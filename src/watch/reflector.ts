@@ -49,6 +49,8 @@ export class Reflector {
   readonly #timing: ReflectorTiming;
   readonly #random: () => number;
   readonly #store = new ResourceStore();
+  /** Objects whose last version had problems; they may never have had a good one. */
+  readonly #broken = new Set<string>();
   /** For requests that fail, and for versions that expire although the server answers. */
   readonly #trouble: Backoff;
   readonly #expiry: Backoff;
@@ -121,8 +123,9 @@ export class Reflector {
   #replace(objects: readonly Parsed[]): void {
     const present = new Set(objects.flatMap((parsed) => (parsed.id ? resourceKey(parsed.id) : [])));
     const gone = this.#store.retain(present);
-    for (const change of gone) if (change.op === 'delete') this.#sink.judged(resourceKey(change), []);
+    for (const key of this.#broken) if (!present.has(key)) this.#judge(key, []);
     this.#sink.changes([...gone, ...objects.flatMap((parsed) => this.#accept(parsed))]);
+    this.#sink.judged(this.#nameless, objects.flatMap(namelessProblems));
   }
 
   async #page(
@@ -177,7 +180,7 @@ export class Reflector {
         this.#sink.changes(this.#remove(event.object));
         break;
       case 'changed':
-        this.#sink.changes(this.#accept(parseAs(this.#resource.kind, event.object)));
+        this.#change(parseAs(this.#resource.kind, event.object));
         break;
       case 'bookmark':
         break;
@@ -187,10 +190,20 @@ export class Reflector {
     if ('version' in event && event.version !== undefined) this.#version = event.version;
   }
 
+  #change(parsed: Parsed): void {
+    const nameless = namelessProblems(parsed);
+    if (nameless.length > 0) this.#sink.judged(this.#nameless, nameless);
+    this.#sink.changes(this.#accept(parsed));
+  }
+
+  /** Objects that cannot even be named are judged together. */
+  get #nameless(): string {
+    return `${this.#resource.kind}/?`;
+  }
+
   /** Takes one version of an object; a broken one leaves the last good version in force. */
   #accept(parsed: Parsed): Change[] {
-    const key = parsed.id ? resourceKey(parsed.id) : `${this.#resource.kind}/?`;
-    this.#sink.judged(key, parsed.kind === 'ignored' ? [] : parsed.problems);
+    if (parsed.id) this.#judge(resourceKey(parsed.id), parsed.kind === 'ignored' ? [] : parsed.problems);
     if (parsed.kind === 'resource') return this.#store.put(parsed.resource);
     return parsed.kind === 'ignored' && parsed.id ? this.#store.remove(parsed.id) : [];
   }
@@ -198,11 +211,21 @@ export class Reflector {
   #remove(raw: unknown): Change[] {
     const id = identify(this.#resource.kind, raw);
     if (!id) return [];
-    this.#sink.judged(resourceKey(id), []);
+    this.#judge(resourceKey(id), []);
     return this.#store.remove(id);
+  }
+
+  #judge(key: string, problems: readonly Problem[]): void {
+    if (problems.length > 0) this.#broken.add(key);
+    else this.#broken.delete(key);
+    this.#sink.judged(key, problems);
   }
 
   #selector(): Query {
     return this.#resource.labelSelector === undefined ? {} : { labelSelector: this.#resource.labelSelector };
   }
+}
+
+function namelessProblems(parsed: Parsed): readonly Problem[] {
+  return parsed.id || parsed.kind === 'ignored' ? [] : parsed.problems;
 }

@@ -29,6 +29,7 @@ export function service(name: string, fields: Partial<Service> = {}): Service {
     ports: [HTTP],
     internalTrafficPolicy: 'Cluster',
     externalTrafficPolicy: 'Cluster',
+    healthCheckNodePort: 0,
     ...fields,
   };
 }
@@ -60,12 +61,14 @@ export function slice(
     service: of,
     ports: [{ name: '', protocol: 'TCP', port: 8080 }],
     endpoints: endpoints.map((entry) => (typeof entry === 'string' ? endpoint(entry) : entry)),
+    triggered: 0,
     ...fields,
   };
 }
 
 export function node(name: string, ...addresses: string[]): Node {
-  return { kind: 'Node', name, addresses: ips(...addresses), internalIps: ips(...addresses), podCidrs: [], zone: '' };
+  const own = { addresses: ips(...addresses), internalIps: ips(...addresses) };
+  return { kind: 'Node', name, ...own, podCidrs: [], zone: '', eligible: true };
 }
 
 /** Node-1 in zone a, with node ports at 192.0.2.1 and 2001:db8::1. */

@@ -37,6 +37,7 @@ export const WEB: Service = {
   ports: [{ name: 'http', protocol: 'TCP', port: 80, nodePort: 30080 }],
   internalTrafficPolicy: 'Cluster',
   externalTrafficPolicy: 'Cluster',
+  healthCheckNodePort: 0,
 };
 
 export const DNS: Service = {
@@ -62,7 +63,15 @@ export function slice(service: Service, addresses: readonly [string, string][], 
   const { namespace, name, ports } = service;
   const [first] = ports;
   const port0 = { name: first?.name ?? '', protocol: first?.protocol ?? 'TCP', port };
-  return { kind: 'EndpointSlice', namespace, name: `${name}-1`, service: name, ports: [port0], endpoints };
+  return {
+    kind: 'EndpointSlice',
+    namespace,
+    name: `${name}-1`,
+    service: name,
+    ports: [port0],
+    endpoints,
+    triggered: 0,
+  };
 }
 
 export const WEB_SLICE = slice(

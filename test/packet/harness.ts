@@ -253,6 +253,7 @@ function objects(spec: ServiceSpec): { service: Service; slice: EndpointSlice } 
     ports: [{ name: '', protocol, port, nodePort: kind === 'NodePort' ? nodePort : 0 }],
     internalTrafficPolicy: spec.policy ?? 'Cluster',
     externalTrafficPolicy: spec.policy ?? 'Cluster',
+    healthCheckNodePort: 0,
   };
   const endpoint = (ip: Ip, terminating: boolean) => ({
     addresses: [ip],
@@ -274,6 +275,7 @@ function objects(spec: ServiceSpec): { service: Service; slice: EndpointSlice } 
     service: name,
     ports: [{ name: '', protocol, port: target }],
     endpoints: endpoints.sort((a, b) => familyOf(a.addresses[0] as Ip).localeCompare(familyOf(b.addresses[0] as Ip))),
+    triggered: 0,
   };
   return { service, slice };
 }

@@ -46,8 +46,9 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   ipvs: ['core', 'errors'],
   watch: ['core', 'errors'],
   host: ['core', 'errors'],
+  metrics: ['core', 'errors', 'host'],
   options: ['core', 'loader'],
-  agent: ['core', 'errors', 'host', 'ipvs', 'loader', 'maps', 'options'],
+  agent: ['core', 'errors', 'host', 'ipvs', 'loader', 'maps', 'metrics', 'options'],
   cli: ['agent', 'core', 'errors', 'host', 'ipvs', 'loader', 'maps', 'options', 'watch'],
 };
 
@@ -108,6 +109,7 @@ const OWNERS = [
   },
   { name: 'only src/watch meets the Kubernetes client', package: /^@kubernetes\//, files: /^src\/watch\// },
   { name: 'only src/cli meets commander', package: /^commander/, files: /^src\/cli\// },
+  { name: 'only src/metrics meets the Prometheus client', package: /^prom-client$/, files: /^src\/metrics\// },
   { name: 'only src/watch meets the YAML parser', package: /^yaml/, files: /^src\/watch\// },
 ];
 

@@ -110,6 +110,7 @@ test('without flags the agent has the defaults of the contract', (t) => {
     snatPorts: { first: 61000, last: 65535 },
     runServiceProxy: true,
     health: { address: '0.0.0.0', port: 10256 },
+    metrics: { address: '127.0.0.1', port: 10249 },
     flowEntries: undefined,
     fastPath: true,
   });
@@ -146,6 +147,8 @@ const RIGHT: readonly Right[] = [
   { args: ['--dsr-sources', '192.0.2.1'], options: { dsrSources: [{ address: '192.0.2.1', bits: 32 }] } },
   { args: ['--health-bind-address', '[::]:80'], options: { health: { address: '::', port: 80 } } },
   { args: ['--health-bind-address', ''], options: { health: undefined } },
+  { args: ['--metrics-bind-address', '[::1]:9000'], options: { metrics: { address: '::1', port: 9000 } } },
+  { args: ['--metrics-bind-address', ''], options: { metrics: undefined } },
   {
     args: ['--apiserver', 'kube.test:6443,[fd00::1]:443'],
     options: { apiservers: ['kube.test:6443', '[fd00::1]:443'] },
