@@ -38,6 +38,7 @@ const PLAIN: Readonly<Record<string, (value: unknown) => boolean>> = {
   boolean: (value) => typeof value === 'boolean',
   IntOrString: (value) => typeof value === 'string' || typeof value === 'number',
   Date: (value) => typeof value === 'string',
+  V1MicroTime: (value) => typeof value === 'string',
   any: () => true,
 };
 

@@ -13,6 +13,7 @@ interface Watcher {
   readonly response: ServerResponse;
 }
 export interface SeenRequest {
+  readonly method: string;
   readonly path: string;
   readonly query: URLSearchParams;
   readonly authorization: string | undefined;
@@ -21,6 +22,14 @@ interface Refusal {
   readonly status: number;
   readonly body: string;
   readonly headers?: Record<string, string>;
+}
+
+/** Something that was written, whether or not it was accepted. */
+export interface Written {
+  readonly method: string;
+  readonly path: string;
+  readonly type: string | undefined;
+  readonly body: Raw;
 }
 
 export const SERVICES = '/api/v1/services';
@@ -33,6 +42,7 @@ export const COLLECTIONS = [SERVICES, SLICES, NODES, PODS, NAMESPACES, POLICIES]
 
 export class MisbehavingApi {
   readonly requests: SeenRequest[] = [];
+  readonly written: Written[] = [];
   readonly #server: Server;
   readonly #objects = new Map<string, Map<string, Raw>>();
   readonly #log = new Map<string, Logged[]>();
@@ -136,6 +146,7 @@ export class MisbehavingApi {
   #serve(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '/', this.url);
     const seen: SeenRequest = {
+      method: request.method ?? '',
       path: url.pathname,
       query: url.searchParams,
       authorization: request.headers.authorization,
@@ -143,8 +154,23 @@ export class MisbehavingApi {
     this.requests.push(seen);
     const refusal = this.#refuse(seen);
     if (refusal) response.writeHead(refusal.status, refusal.headers ?? {}).end(refusal.body);
+    else if (seen.method !== 'GET') void this.#write(seen, request, response);
     else if (seen.query.get('watch') === '1') this.#watch(seen, response);
     else this.#list(seen, response);
+  }
+
+  /** What is there already is refused, as the real one does. */
+  async #write({ method, path }: SeenRequest, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let text = '';
+    for await (const piece of request) text += String(piece);
+    const body = JSON.parse(text) as Raw;
+    this.written.push({ method, path, type: request.headers['content-type'], body });
+    const objects = this.#collection(path);
+    const taken = method === 'POST' && objects.has(nameOf(body));
+    if (method === 'POST') objects.set(nameOf(body), body);
+    const status = taken ? 409 : method === 'POST' ? 201 : 200;
+    response.writeHead(status, { 'Content-Type': 'application/json' });
+    response.end(JSON.stringify(taken ? { kind: 'Status', reason: 'AlreadyExists', message: 'already exists' } : body));
   }
 
   #list({ path, query }: SeenRequest, response: ServerResponse): void {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import type { Source } from '../../src/core/model.js';
 import { kubernetesSource, type KubernetesTiming } from '../../src/watch/kubernetes.js';
 import { Mirror } from '../helpers/mirror.js';
 import {
@@ -29,7 +30,12 @@ const TIMING: Partial<KubernetesTiming> = {
 interface World {
   readonly api: MisbehavingApi;
   readonly mirror: Mirror;
-  start(options?: { apiserver?: string; remembered?: string; timing?: Partial<KubernetesTiming> }): Promise<void>;
+  start(options?: {
+    apiserver?: string;
+    remembered?: string;
+    nodeName?: string;
+    timing?: Partial<KubernetesTiming>;
+  }): Promise<Source>;
   /** Addresses that the source wanted remembered. */
   readonly remembered: readonly string[];
   stop(): Promise<void>;
@@ -63,6 +69,7 @@ async function world(t: ExecutionContext): Promise<World> {
     const source = kubernetesSource({ kubeconfig, ...options, remember, timing: { ...TIMING, ...timing } });
     stops.push(() => source.stop());
     await source.start(mirror);
+    return source;
   };
   const watching = (): boolean => COLLECTIONS.every((path) => api.watching(path) > 0);
   const ready = async (): Promise<void> => {
@@ -397,6 +404,74 @@ test('an account that may not list network policies is named, and nothing is hel
   await mirror.until('problem', () => mirror.problems.length > 0 && mirror.keys.length === ALL.length);
   t.like(mirror.problems[0], { object: 'API server', field: 'list networkpolicies.networking.k8s.io' });
   t.is(mirror.syncs, 0);
+
+const BROKEN = { ports: [{ port: 0 }] };
+
+test('a broken object is reported once, over new lists too, and again when it was mended or gone in between', async (t) => {
+  const { api, mirror, ready } = await world(t);
+  api.set(SERVICES, rawService('never-good', 3, BROKEN));
+  await ready();
+  t.is(mirror.problems.length, 1);
+  t.deepEqual(mirror.problems[0]?.event, {
+    about: { kind: 'Service', namespace: 'shop', name: 'never-good', uid: '' },
+    reason: 'InvalidObject',
+  });
+  const relist = async (): Promise<void> => {
+    const before = lists(api, SERVICES);
+    api.compact();
+    await api.dropWatches('end');
+    await mirror.until('new list', () => lists(api, SERVICES) > before && api.watching(SERVICES) > 0);
+  };
+  await relist();
+  t.is(mirror.problems.length, 1, 'not repeated');
+  api.goSilent();
+  api.delete(SERVICES, rawService('never-good', 3, BROKEN));
+  await relist();
+  api.set(SERVICES, rawService('never-good', 3, BROKEN));
+  await mirror.until('problem', () => mirror.problems.length === 2);
+  api.set(SERVICES, rawService('never-good', 3));
+  await mirror.until('repair', () => mirror.keys.includes('Service/shop/never-good'));
+  api.set(SERVICES, rawService('never-good', 3, BROKEN));
+  await mirror.until('problem', () => mirror.problems.length === 3);
+});
+
+const EVENTS = '/apis/events.k8s.io/v1/namespaces/shop/events';
+
+test('a problem becomes an Event, and a server that will not have it is none the worse a source', async (t) => {
+  const { api, mirror, start } = await world(t);
+  const source = await start({ nodeName: 'node-1' });
+  await mirror.until('sync', () => mirror.syncs === 1 && api.watching(SERVICES) > 0);
+  api.refuse(({ path }) => (path === EVENTS ? { status: 503, body: 'busy' } : undefined));
+  api.set(SERVICES, rawService('web', 2, BROKEN));
+  await mirror.until('problem', () => mirror.problems.length === 1);
+  const [problem] = mirror.problems;
+  if (problem) source.publish?.(problem);
+  await mirror.until('refusal', () => api.requests.some(({ path }) => path === EVENTS));
+  api.refuse(() => undefined);
+  if (problem) source.publish?.(problem);
+  await mirror.until('event', () => api.written.length === 1);
+  t.like(api.written[0], { method: 'POST', path: EVENTS, type: 'application/json', body: { reason: 'InvalidObject' } });
+  if (problem) source.publish?.(problem);
+  await mirror.until('repetition', () => api.written.length === 3);
+  t.like(api.written[2], { method: 'PATCH', type: 'application/merge-patch+json', body: { series: { count: 3 } } });
+  api.set(SERVICES, rawService('web', 9));
+  await mirror.until('change', () => clusterIp(mirror) === '10.96.0.9');
+  t.is(mirror.problems.length, 1);
+});
+
+test('a source without a node name writes no Events', async (t) => {
+  const { api, mirror, start } = await world(t);
+  const source = await start();
+  await mirror.until('sync', () => mirror.syncs === 1);
+  source.publish?.({
+    object: '',
+    field: '',
+    message: '',
+    event: { about: { kind: 'Service', namespace: 'shop', name: 'web', uid: '' }, reason: 'InvalidObject' },
+  });
+  api.set(SERVICES, rawService('web', 9));
+  await mirror.until('change', () => clusterIp(mirror) === '10.96.0.9');
+  t.deepEqual(api.written, []);
 });
 
 test('a service that turns into an ExternalName is removed', async (t) => {
