@@ -59,7 +59,7 @@ test('a misspelt field, a wrong type and a missing field are found wherever they
   );
 });
 
-test('the service account may list and watch exactly what the agent lists and watches', (t) => {
+test('the service account may list and watch exactly what the agent lists and watches, and write Events', (t) => {
   const { rules } = only(WEIR_YAML, 'ClusterRole');
   const granted = rules.flatMap(({ apiGroups, resources, verbs }) =>
     apiGroups.flatMap((group) =>
@@ -67,7 +67,8 @@ test('the service account may list and watch exactly what the agent lists and wa
     ),
   );
   const used = API_RESOURCES.flatMap(({ resource }) => ['list', 'watch'].map((verb) => `${verb} ${resource}`));
-  t.deepEqual(granted.sort(), used.sort());
+  const written = ['create events.events.k8s.io', 'patch events.events.k8s.io'];
+  t.deepEqual(granted.sort(), [...used, ...written].sort());
 });
 
 test('the permissions reach the account that the pods run as', (t) => {

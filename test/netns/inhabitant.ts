@@ -13,6 +13,13 @@ export interface Reply {
   readonly client: string;
 }
 
+/** An answer by HTTP. */
+export interface Page {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
 export interface LoadResult {
   readonly ok: number;
   readonly failed: number;
@@ -33,6 +40,7 @@ export type Command =
   | { readonly do: 'stop'; readonly port: number }
   | { readonly do: 'get'; readonly target: Target }
   | { readonly do: 'ask'; readonly target: Target }
+  | { readonly do: 'fetch'; readonly url: string }
   | { readonly do: 'download'; readonly target: Target; readonly bytes: number }
   | { readonly do: 'upload'; readonly target: Target; readonly bytes: number }
   | { readonly do: 'load'; readonly target: Target; readonly concurrency: number }
@@ -70,6 +78,8 @@ async function obey(command: Command): Promise<unknown> {
       return get(command.target);
     case 'ask':
       return ask(command.target);
+    case 'fetch':
+      return fetchPage(command.url);
     case 'download':
       return transfer(command.target, `download ${command.bytes}\n`, 0);
     case 'upload':
@@ -180,6 +190,15 @@ function get(target: Target): Promise<Reply> {
       }
     });
   });
+}
+
+async function fetchPage(url: string): Promise<Page> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT), headers: { connection: 'close' } });
+  return {
+    status: response.status,
+    headers: Object.fromEntries(response.headers),
+    body: await response.text(),
+  };
 }
 
 function ask(target: Target): Promise<Reply> {

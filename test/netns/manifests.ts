@@ -12,6 +12,7 @@ export interface ServiceSpec {
   readonly loadBalancerIPs?: readonly string[];
   readonly annotations?: Readonly<Record<string, string>>;
   readonly externalTrafficPolicy?: 'Local';
+  readonly healthCheckNodePort?: number;
   readonly pods: readonly (Pod | { readonly pod: Pod; readonly terminating: true })[];
 }
 
@@ -30,6 +31,7 @@ export function service(spec: ServiceSpec): object[] {
         ...(clusterIP ? { clusterIP, clusterIPs: [clusterIP, ...others] } : {}),
         ...(spec.externalIPs ? { externalIPs: spec.externalIPs } : {}),
         ...(spec.externalTrafficPolicy ? { externalTrafficPolicy: spec.externalTrafficPolicy } : {}),
+        ...(spec.healthCheckNodePort ? { healthCheckNodePort: spec.healthCheckNodePort } : {}),
         ports: [{ name: 'main', port, targetPort, protocol, ...(nodePort ? { nodePort } : {}) }],
       },
       ...(spec.loadBalancerIPs

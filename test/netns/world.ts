@@ -12,7 +12,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Command, LoadResult, Reply, Target } from './inhabitant.js';
+import type { Command, LoadResult, Page, Reply, Target } from './inhabitant.js';
 
 export type PodShape = 'routed' | 'bridge';
 
@@ -399,6 +399,11 @@ export class Inhabitant {
   /** One UDP request. */
   asks(host: string, port: number, more: Partial<Target> = {}): Promise<Reply> {
     return this.#tell({ do: 'ask', target: target(host, port, more) });
+  }
+
+  /** One HTTP GET. */
+  fetches(url: string): Promise<Page> {
+    return this.#tell({ do: 'fetch', url });
   }
 
   downloads(host: string, port: number, bytes: number): Promise<{ sent: string; received: string }> {
