@@ -103,6 +103,7 @@ class KubernetesSource implements Source {
       answered: (name) => health.answered(name),
     });
     const { signal } = this.#stopping;
+    setMaxListeners(0, signal); // every request of every reflector listens to it
     const { nodeName, pace } = this.#options;
     if (nodeName !== undefined) {
       const refused = (message: string): void => events.info?.(`Events are not written: ${message}`);

@@ -404,6 +404,7 @@ test('an account that may not list network policies is named, and nothing is hel
   await mirror.until('problem', () => mirror.problems.length > 0 && mirror.keys.length === ALL.length);
   t.like(mirror.problems[0], { object: 'API server', field: 'list networkpolicies.networking.k8s.io' });
   t.is(mirror.syncs, 0);
+});
 
 const BROKEN = { ports: [{ port: 0 }] };
 

@@ -394,6 +394,51 @@ test('a Node becomes its addresses, pod ranges and zone; an address that is none
   if (odd.kind === 'resource') t.is(odd.problems[0]?.field, 'status.addresses[0].address');
 });
 
+test('a Node that is being deleted, or marked by the cluster autoscaler, is not eligible', (t) => {
+  const raw = rawNode('node-1', '192.0.2.9');
+  const taint = (key: string): object => ({ ...raw, spec: { taints: [{ key, effect: 'NoSchedule' }] } });
+  const deleted = { name: 'node-1', deletionTimestamp: '2026-11-21T00:00:00Z' };
+  t.true(nodeOf(raw).eligible);
+  t.true(nodeOf(taint('node.kubernetes.io/unschedulable')).eligible);
+  t.false(nodeOf(taint('ToBeDeletedByClusterAutoscaler')).eligible);
+  t.false(nodeOf({ ...raw, metadata: deleted }).eligible);
+});
+
+const BALANCED = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 31000 };
+
+test('healthCheckNodePort counts for load balancers with external policy Local alone', (t) => {
+  const portOf = (spec: object): number => serviceOf(rawService('web', 1, { ...spec })).healthCheckNodePort;
+  t.is(portOf(BALANCED), 31000);
+  t.is(portOf({ ...BALANCED, externalTrafficPolicy: 'Cluster' }), 0);
+  t.is(portOf({ ...BALANCED, type: 'NodePort' }), 0);
+  t.is(portOf({ ...BALANCED, healthCheckNodePort: 0 }), 0);
+  t.is(portOf({ ...BALANCED, healthCheckNodePort: undefined }), 0);
+  const wrong = parseResource(rawService('web', 1, { ...BALANCED, healthCheckNodePort: 70000 }));
+  t.is(wrong.kind === 'invalid' ? wrong.problems[0]?.field : '', 'spec.healthCheckNodePort');
+});
+
+test('a slice keeps the time of what triggered it; a time that is none is no fault', (t) => {
+  const triggered = (text: unknown): number => {
+    const raw = rawSlice('web', ['10.1.0.1']);
+    const annotations = { 'endpoints.kubernetes.io/last-change-trigger-time': text };
+    return sliceOf({ ...raw, metadata: { ...(raw['metadata'] as object), annotations } }).triggered;
+  };
+  t.is(triggered('2026-11-21T04:10:20Z'), Date.UTC(2026, 10, 21, 4, 10, 20));
+  t.is(triggered('2026-11-21T04:10:20.123456789Z'), Date.UTC(2026, 10, 21, 4, 10, 20, 123));
+  t.is(triggered('yesterday'), 0);
+  t.is(triggered(7), 0);
+  t.is(sliceOf(rawSlice('web', [])).triggered, 0);
+});
+
+test('a problem has what an Event about its object needs', (t) => {
+  const raw = rawService('web', 1, { ports: [{ port: 0 }] });
+  const parsed = parseResource({ ...raw, metadata: { ...(raw['metadata'] as object), uid: 'u-1' } });
+  t.deepEqual(parsed.kind === 'invalid' ? parsed.problems[0]?.event : undefined, {
+    about: { kind: 'Service', namespace: 'shop', name: 'web', uid: 'u-1' },
+    reason: 'InvalidObject',
+  });
+});
+
 test('the items of a list are read whether or not they name their kind', (t) => {
   t.deepEqual(expandList({ kind: 'ServiceList', apiVersion: 'v1', items: [{ metadata: meta }] }), [
     { apiVersion: 'v1', kind: 'Service', metadata: meta },
