@@ -15,7 +15,7 @@ interface Attached {
 }
 
 /** Devices that one look takes in: a node with hundreds of pods is looked over in a minute. */
-const AT_ONCE = 8;
+const AT_ONCE = 4;
 
 export class Attachments {
   readonly #dataplane: Dataplane;
