@@ -238,8 +238,8 @@ export class Agent implements Disposable {
   #housekeep(): void {
     if (!this.#synced) return;
     const { progress } = this.#observation;
-    progress.faults = this.#plane.inspect();
     this.#guarded(() => {
+      progress.faults = this.#plane.inspect();
       if (progress.troubled) this.#follow();
       for (const key of this.#plane.drained()) this.#store.touch(key);
       this.#flush();

@@ -194,8 +194,14 @@ export interface ObjectReference {
 }
 
 /** Why an Event is written: one word for programs to tell problems apart. */
-export type EventReason =
-  'InvalidObject' | 'InvalidSetting' | 'AddressConflict' | 'ServiceDoesNotFit' | 'FailedToStartServiceHealthcheck';
+export const EVENT_REASONS = [
+  'InvalidObject',
+  'InvalidSetting',
+  'AddressConflict',
+  'ServiceDoesNotFit',
+  'FailedToStartServiceHealthcheck',
+] as const;
+export type EventReason = (typeof EVENT_REASONS)[number];
 
 /** Something wrong with one object: reported once a change, never in the way of another object. */
 export interface Problem {
