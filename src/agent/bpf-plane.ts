@@ -28,6 +28,7 @@ const FLOOD_RATE = 125_000;
 
 export class BpfPlane implements Plane {
   readonly name = 'bpf';
+  readonly expositions = [];
   readonly #options: AgentOptions;
   readonly #dataplane: Dataplane;
   readonly #tables: KernelTables;

@@ -14,7 +14,7 @@ import { Reporter } from './reporter.js';
 
 /** What is asked of the loop when somebody looks. */
 export interface Observed {
-  readonly plane: Pick<Plane, 'name' | 'lastSync' | 'measure'>;
+  readonly plane: Pick<Plane, 'name' | 'lastSync' | 'measure' | 'expositions'>;
   /** How many services are known. */
   readonly services: () => number;
   /** Whether this node is to stay. */
@@ -58,7 +58,7 @@ export class Observation implements AsyncDisposable {
     const answered = this.#metrics.kubeProxy.answered.bind(this.#metrics.kubeProxy);
     this.#servers = [
       health && serveHealth(health, { vitals: () => this.#vitals(), answered, failed }),
-      metrics && this.#metrics.serve(metrics, failed),
+      metrics && this.#metrics.serve(metrics, failed, this.#observed.plane.expositions),
       this.#healthChecks,
     ];
   }

@@ -2,6 +2,7 @@
 import type { DesiredService } from '../core/desired.js';
 import type { Network, Roles } from '../core/network.js';
 import type { Prefix } from '../core/net.js';
+import type { Exposition } from '../metrics/server.js';
 import type { Measures } from '../metrics/weir.js';
 
 /** The node as it is now. */
@@ -45,6 +46,8 @@ export interface Plane extends Disposable {
   inspect(): readonly string[];
   /** What it tells of itself at a scrape: a few reads, however much it serves. */
   measure(): Measures;
+  /** Metrics with a line for each service or backend, read piece by piece while they are sent. */
+  readonly expositions: readonly Exposition[];
   /** Writes down, for the reading commands, that a change is complete in the kernel. */
   recordSync(): void;
 }

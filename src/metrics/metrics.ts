@@ -27,7 +27,7 @@ export class Metrics {
   }
 
   /** Serves until disposed. `more` are collectors with as many lines as there are services or backends. */
-  serve(place: Place, failed: (reason: string) => void, more: readonly Exposition[] = []): AsyncDisposable {
+  serve(place: Place, failed: (reason: string) => void, more: readonly Exposition[]): AsyncDisposable {
     const proxyMode = `weir-${this.#build.dataplane}`;
     return serveMetrics(place, { proxyMode, expositions: [() => this.#registered(), ...more], failed });
   }

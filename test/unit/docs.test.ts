@@ -79,7 +79,7 @@ test('docs/operations.md has a line for every metric, and names none that does n
     'metrics without a line',
   );
   const section = text.slice(text.indexOf('\n## Metrics'), text.indexOf('\n## Events'));
-  const named = section.match(/\b(kubeproxy|weir|process)_[a-z_]+(?=[`{\[ ])/g) ?? [];
+  const named = section.match(/\b(kubeproxy|weir|process)_[a-z_]+(?=[`{[ ])/g) ?? [];
   const known = [...Object.keys(MAPS), ...metrics, ...metrics.map((name) => `${name}_bucket`)];
   t.deepEqual(
     [...new Set(named)].filter((name) => !known.includes(name)),
