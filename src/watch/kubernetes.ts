@@ -103,15 +103,13 @@ class KubernetesSource implements Source {
       answered: (name) => health.answered(name),
     });
     const { signal } = this.#stopping;
-    setMaxListeners(0, signal); // every request of every reflector listens to it
+    setMaxListeners(0, signal); // every request of every reflector listens, and Node warns from the eleventh on
     const { nodeName, pace } = this.#options;
     if (nodeName !== undefined) {
       const refused = (message: string): void => events.info?.(`Events are not written: ${message}`);
       this.#writer = new EventWriter({ client, nodeName, signal, refused, ...(pace ? { pace } : {}) });
     }
     if (signal.aborted) return;
-    // Each reflector and each of its requests listens, and Node warns from the eleventh on.
-    setMaxListeners(0, signal);
     const reflectors = resources.map((resource) => new Reflector(client, resource, sink(resource), timing, random));
     this.#running = Promise.all(reflectors.map((reflector) => reflector.run(signal)));
   }
