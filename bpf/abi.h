@@ -33,6 +33,9 @@ enum scheduler {
 	SCHEDULER_MAGLEV = 1,
 	SCHEDULER_RR = 2,
 	SCHEDULER_RANDOM = 3,
+	SCHEDULER_LC = 4, /* least connections */
+	SCHEDULER_SH = 5, /* source hashing */
+	SCHEDULER_DH = 6, /* destination hashing */
 };
 
 enum forwarding {
@@ -129,8 +132,10 @@ struct frontend_key {
 };
 
 /*
- * One table of backend ids in the slots arena. For Maglev: size slots. For rr and random: the first word of the first chunk
- * is the rotation counter, then size ids.
+ * One table of backend ids in the slots arena. For maglev, sh and dh: size slots. For rr and random: the first word of the first
+ * chunk is the rotation counter, then size ids, each backend as often as it weighs. For lc: the place in the list after the last
+ * choice, a word of padding, then size pairs of id and weight. Where the service has session affinity, the ids of all its
+ * backends follow in ascending order.
  */
 struct selection {
 	__u32 chunk; /* first chunk: segment * WEIR_CHUNKS_PER_SEGMENT + index */
@@ -146,6 +151,7 @@ struct frontend {
 	__u8 exists; /* 1: some endpoint exists in the cluster, so an empty selection drops instead of refusing */
 	struct selection outside; /* for clients out there */
 	struct selection inside; /* for clients on this node */
+	__u32 affinity; /* s for which a client keeps its backend, 0: no affinity */
 };
 
 struct backend {
@@ -158,6 +164,38 @@ struct backend {
 	__u16 weight;
 	__u8 flags; /* enum backend_flag */
 	__u8 pad;
+	__u32 until; /* s of CLOCK_MONOTONIC until which one that has left its service keeps its flows, 0: it has not */
+};
+
+/*
+ * The live flows of a backend: those whose forward entry is in the tables and that no end has closed. The first two words change
+ * together. The others belong to the sweep, which counts anew what the LRU tables have lost.
+ */
+struct load {
+	__u32 flows;
+	__u32 changes; /* counts what may change flows: before it, and with it */
+	__u32 counted;
+	__u32 changes_before; /* changes when the sweep began */
+} __attribute__((aligned(8)));
+
+/* What was sent to and from a backend by this node. */
+struct traffic {
+	__u64 packets; /* from clients */
+	__u64 bytes;
+	__u64 reply_packets;
+	__u64 reply_bytes;
+};
+
+/* A client of a service with session affinity */
+struct affinity_key {
+	struct ip client;
+	__u32 service; /* id in weir_names */
+};
+
+struct affinity {
+	__u64 seen; /* kernel ticks, of its last new flow to the second */
+	__u32 backend; /* id in weir_backends; counts only while the frontend's selection has it */
+	__u32 pad;
 };
 
 /* Answers at a backend's node: does this address back that service, and on which port? */
@@ -306,8 +344,8 @@ struct name {
 };
 
 _Static_assert(sizeof(struct frontend_key) == 20, "frontend_key");
-_Static_assert(sizeof(struct frontend) == 32, "frontend");
-_Static_assert(sizeof(struct backend) == 32, "backend");
+_Static_assert(sizeof(struct frontend) == 36, "frontend");
+_Static_assert(sizeof(struct backend) == 36, "backend");
 _Static_assert(sizeof(struct flow4_key) == 16, "flow4_key");
 _Static_assert(sizeof(struct flow6_key) == 40, "flow6_key");
 _Static_assert(sizeof(struct flow) == 56, "flow");

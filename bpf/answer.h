@@ -221,7 +221,7 @@ __noinline enum step answer_icmp(struct __sk_buff *skb, struct packet *p, struct
 /* RFC 1191 section 4, RFC 4443 section 3.2: the frontend tells the client which size fits. */
 static __always_inline must_use enum step answer_too_big(struct __sk_buff *skb, struct packet *p, long *action)
 {
-	struct icmp_header icmp = { .type = ICMP4_UNREACHABLE, .code = ICMP4_TOO_BIG, .rest = bpf_htonl(p->mtu & 0xffff) };
+	struct icmp_header icmp = { .type = ICMP4_UNREACHABLE, .code = ICMP4_TOO_BIG, .rest = bpf_htonl(p->mtu) };
 
 	if (p->family == FAMILY_V6) {
 		icmp.type = ICMP6_TOO_BIG;

@@ -16,6 +16,22 @@ static __always_inline void count(__u32 reason, __u32 bytes)
 	c->bytes += bytes;
 }
 
+static __always_inline void count_traffic(const struct packet *p)
+{
+	__u32 id = p->backend;
+	struct traffic *t = bpf_map_lookup_elem(&weir_traffic, &id);
+
+	if (!t)
+		return;
+	if (p->reason == REASON_REPLY) {
+		t->reply_packets++;
+		t->reply_bytes += p->length;
+	} else {
+		t->packets++;
+		t->bytes += p->length;
+	}
+}
+
 static __always_inline void remember_drop(const struct packet *p)
 {
 	struct drop_key key = {
@@ -44,6 +60,8 @@ static __always_inline void account(const struct packet *p, enum step step)
 {
 	if (p->reason)
 		count(p->reason, p->length);
+	if (p->backend && p->reason >= REASON_FORWARDED_NAT)
+		count_traffic(p);
 	if (step == STEP_DROP || (p->reason && p->reason < REASON_FORWARDED_NAT))
 		remember_drop(p); /* refused and answered packets ended here as well */
 }

@@ -3,6 +3,8 @@
 #ifndef WEIR_FLOW_H
 #define WEIR_FLOW_H
 
+#include <linux/errno.h>
+#include "load.h"
 #include "maps.h"
 #include "packet.h"
 #include "settings.h"
@@ -28,35 +30,58 @@ static __always_inline struct flow *flow_find(__u8 family, const struct flow6_ke
 	return bpf_map_lookup_elem(&weir_flows6, tuple);
 }
 
-/* 0, or a negative errno. */
-static __always_inline must_use long flow_record(__u8 family, const struct flow6_key *tuple, const struct flow *flow)
+/* how: BPF_ANY or BPF_NOEXIST. 0, or a negative errno. */
+static __always_inline must_use long flow_record(__u8 family, const struct flow6_key *tuple, const struct flow *flow, __u64 how)
 {
 	if (family == FAMILY_V4) {
 		struct flow4_key key;
 
 		flow4_key_of(&key, tuple);
-		return bpf_map_update_elem(&weir_flows4, &key, flow, BPF_ANY);
+		return bpf_map_update_elem(&weir_flows4, &key, flow, how);
 	}
-	return bpf_map_update_elem(&weir_flows6, tuple, flow, BPF_ANY);
+	return bpf_map_update_elem(&weir_flows6, tuple, flow, how);
+}
+
+static __always_inline long flow_delete(__u8 family, const struct flow6_key *tuple)
+{
+	if (family == FAMILY_V4) {
+		struct flow4_key key;
+
+		flow4_key_of(&key, tuple);
+		return bpf_map_delete_elem(&weir_flows4, &key);
+	}
+	return bpf_map_delete_elem(&weir_flows6, tuple);
+}
+
+/* Records a forward entry, which counts as a flow of its backend; one that it replaces counts no more. 0, or a negative errno. */
+static __always_inline must_use long flow_record_forward(__u8 family, const struct flow6_key *tuple, const struct flow *flow)
+{
+	long failed;
+
+	load_change(flow->backend, LOAD_ANNOUNCE);
+	failed = flow_record(family, tuple, flow, BPF_NOEXIST);
+	if (failed == -EEXIST) {
+		struct flow *old = flow_find(family, tuple);
+
+		if (old)
+			flow_enter(old, FLOW_CLOSED);
+		failed = flow_record(family, tuple, flow, BPF_ANY);
+	}
+	if (!failed && is_live(flow))
+		load_change(flow->backend, LOAD_MORE);
+	return failed;
 }
 
 /* Forgets a flow that has this translated port: the client may have used its own again since, for a flow with another. */
 static __always_inline void flow_forget(__u8 family, const struct flow6_key *tuple, __be16 nat_port)
 {
-	struct flow *flow;
+	struct flow *flow = flow_find(family, tuple);
 
-	if (family == FAMILY_V4) {
-		struct flow4_key key;
-
-		flow4_key_of(&key, tuple);
-		flow = bpf_map_lookup_elem(&weir_flows4, &key);
-		if (flow && flow->nat_port == nat_port)
-			bpf_map_delete_elem(&weir_flows4, &key);
-	} else {
-		flow = bpf_map_lookup_elem(&weir_flows6, tuple);
-		if (flow && flow->nat_port == nat_port)
-			bpf_map_delete_elem(&weir_flows6, tuple);
-	}
+	if (!flow || flow->nat_port != nat_port)
+		return;
+	if (is_live(flow))
+		load_change(flow->backend, LOAD_LESS);
+	flow_delete(family, tuple);
 }
 
 static __always_inline __u8 flow_first_state(const struct packet *p)
@@ -81,7 +106,7 @@ static __always_inline bool flow_touch(const struct packet *p, struct flow *flow
 
 			ends = flow->state < state;
 			if (ends)
-				flow->state = state;
+				flow_enter(flow, state);
 		} else if (flow->state == FLOW_NEW && !(p->tcp_flags & TCP_SYN)) {
 			flow->state = FLOW_ESTABLISHED;
 		}
@@ -98,8 +123,8 @@ static __always_inline bool flow_touch(const struct packet *p, struct flow *flow
 static __always_inline void flow_settle(struct flow *a, struct flow *b)
 {
 	if (a->state == FLOW_CLOSED || (a->state == FLOW_CLOSING && b->state == FLOW_CLOSING)) {
-		a->state = FLOW_CLOSED;
-		b->state = FLOW_CLOSED;
+		flow_enter(a, FLOW_CLOSED);
+		flow_enter(b, FLOW_CLOSED);
 	}
 }
 

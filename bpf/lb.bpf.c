@@ -85,7 +85,7 @@ static __always_inline must_use enum step xdp_forward(struct xdp_md *ctx, struct
 static __always_inline bool is_flood(const struct packet *p, const struct frontend *frontend)
 {
 	return is_tcp(p) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && frontend->forwarding == FORWARDING_DSR &&
-	       frontend->scheduler == SCHEDULER_MAGLEV && flooding(p);
+	       is_hashed(frontend->scheduler) && flooding(p);
 }
 
 static __always_inline must_use enum step xdp_to_frontend(struct xdp_md *ctx, struct packet *p, struct frontend *frontend,
@@ -119,6 +119,7 @@ static __noinline enum step xdp_from_snat(struct xdp_md *ctx, struct packet *p, 
 	where = hop_ask(ctx, p, &back->address, &back->nat);
 	if (!where)
 		return STEP_PASS;
+	p->backend = back->backend;
 	if (flow_touch(p, back))
 		keep_forward(p, back);
 	return xdp_send_translated(ctx, p, (struct end){ &back->address, back->port }, (struct end){ &back->nat, back->nat_port },
@@ -223,13 +224,20 @@ int weir_sweep(struct sweep *sweep)
 {
 	struct sweep now = { .now = bpf_jiffies64(), .time = bpf_ktime_get_ns() };
 
+	bpf_for_each_map_elem(&weir_loads, recount_begin, NULL, 0);
 	bpf_for_each_map_elem(&weir_flows4, sweep_flow4, &now, 0);
+	now.kept4 = now.kept;
 	bpf_for_each_map_elem(&weir_flows6, sweep_flow6, &now, 0);
+	now.kept6 = now.kept - now.kept4;
 	bpf_for_each_map_elem(&weir_snat, sweep_snat, &now, 0);
+	bpf_for_each_map_elem(&weir_loads, recount_end, NULL, 0);
+	bpf_for_each_map_elem(&weir_affinity, sweep_affinity, &now, 0);
 	sweep->now = now.now;
 	sweep->time = now.time;
 	sweep->kept = now.kept;
 	sweep->removed = now.removed;
+	sweep->kept4 = now.kept4;
+	sweep->kept6 = now.kept6;
 	return 0;
 }
 

@@ -89,6 +89,33 @@ struct {
 	__type(value, struct flow);
 } weir_snat MAP;
 
+/*
+ * Programs: live flows by backend id, which lc compares. Kept with every recorded flow, whatever the scheduler, so that a change to
+ * lc finds them. An id beyond the end has no load.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 262144);
+	__type(key, __u32);
+	__type(value, struct load);
+} weir_loads MAP;
+
+/* Programs: packets and bytes by backend id; 2 MiB on every core. Backends with greater ids are not counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct traffic);
+} weir_traffic MAP;
+
+/* Programs: clients of services with session affinity. LRU: when full the oldest go, and those clients choose anew. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct affinity_key);
+	__type(value, struct affinity);
+} weir_affinity MAP;
+
 /* Programs: next hop of each backend, by backend id. A cache: renewed many times a second from the kernel's routes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

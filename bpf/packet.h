@@ -58,8 +58,8 @@ struct packet {
 	__u8 hop_limit;
 	__u8 reason; /* enum reason; 0: not worth counting */
 	__u8 hook; /* enum hook */
-	__u16 pad;
-	__u32 mtu; /* with STEP_TOO_BIG */
+	__u16 mtu; /* with STEP_TOO_BIG */
+	__u32 backend; /* id of the one it goes to or comes from, 0: none */
 };
 
 /* TCP flags, RFC 9293 section 3.1 */

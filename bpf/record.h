@@ -166,7 +166,7 @@ __noinline enum step record_reply(struct packet *p, struct flow *flow)
 		if (!collides(p, flow_find(p->family, &key))) {
 			flow->nat_port = key.destination_port;
 			back.flags = flow->flags;
-			if (flow_record(p->family, &key, &back))
+			if (flow_record(p->family, &key, &back, BPF_ANY))
 				return drop(p, REASON_FLOW_FULL);
 			return STEP_NEXT;
 		}
@@ -196,32 +196,6 @@ static __noinline bool flow_is_fast(void *ctx, struct packet *p, struct flow *fl
 	return bpf_map_lookup_elem(&weir_devices, &ifindex) != NULL;
 }
 
-/* Above the agent's rate of new flows on this core. */
-static __always_inline bool flooded(const struct packet *p)
-{
-	struct config *config = config_get();
-	__u32 zero = 0;
-	struct rate *rate = bpf_map_lookup_elem(&weir_rate, &zero);
-
-	if (!config || !rate || !config->flood_rate)
-		return false;
-	if (p->now - rate->since >= SECOND) {
-		rate->since = p->now;
-		rate->flows = 0;
-	}
-	return ++rate->flows > config->flood_rate;
-}
-
-/* Has this second's allowance been used up? Counts nothing. */
-static __always_inline bool flooding(const struct packet *p)
-{
-	struct config *config = config_get();
-	__u32 zero = 0;
-	struct rate *rate = bpf_map_lookup_elem(&weir_rate, &zero);
-
-	return config && rate && config->flood_rate && rate->flows > config->flood_rate && p->now - rate->since < SECOND;
-}
-
 /* Records the flow towards the backend that is filled in. The kind of translation follows from where client and backend are. */
 static __always_inline must_use enum step record_flow(void *ctx, struct packet *p, struct flow *flow, enum origin origin,
 						      __u8 backend_flags)
@@ -246,54 +220,9 @@ static __always_inline must_use enum step record_flow(void *ctx, struct packet *
 		step = record_reply(p, flow);
 	if (step != STEP_NEXT)
 		return step;
-	if (flow_record(p->family, &p->tuple, flow))
+	if (flow_record_forward(p->family, &p->tuple, flow))
 		return drop(p, REASON_FLOW_FULL);
 	return STEP_NEXT;
-}
-
-/* Fills in a new flow towards a backend. */
-static __always_inline void flow_towards(const struct packet *p, struct flow *flow, __u32 service, __u32 id,
-					 const struct backend *backend)
-{
-	__builtin_memset(flow, 0, sizeof(*flow));
-	flow->seen = p->now;
-	flow->backend = id;
-	flow->service = service;
-	flow->address = backend->address;
-	flow->port = backend->port;
-	flow->kind = FLOW_FORWARD;
-	flow->state = flow_first_state(p);
-}
-
-/* A flow that is known to nobody: choose its backend and record it. */
-static __noinline enum step flow_begin(void *ctx, struct packet *p, struct frontend *frontend, struct flow *flow,
-				       enum origin origin)
-{
-	__u32 id = select_backend(p, frontend->scheduler, origin == ORIGIN_POD ? &frontend->inside : &frontend->outside);
-	struct backend *backend = bpf_map_lookup_elem(&weir_backends, &id);
-
-	if (!backend)
-		return drop(p, REASON_INTERNAL);
-	flow_towards(p, flow, frontend->service, id, backend);
-	flow->forwarding = origin == ORIGIN_POD ? FORWARDING_NAT : frontend->forwarding;
-	if (flow->forwarding == FORWARDING_DSR && frontend->scheduler == SCHEDULER_MAGLEV && !(backend->flags & BACKEND_LOCAL) &&
-	    flooded(p)) {
-		p->reason = REASON_UNRECORDED;
-		return STEP_NEXT;
-	}
-	return record_flow(ctx, p, flow, origin, backend->flags);
-}
-
-/* The same for a flow whose backend, on this node, another node has chosen. */
-static __noinline enum step flow_begin_at(void *ctx, struct packet *p, struct frontend *frontend, __u32 id, struct flow *flow)
-{
-	struct backend *backend = bpf_map_lookup_elem(&weir_backends, &id);
-
-	if (!backend)
-		return drop(p, REASON_INTERNAL);
-	flow_towards(p, flow, frontend->service, id, backend);
-	flow->forwarding = FORWARDING_DSR;
-	return record_flow(ctx, p, flow, ORIGIN_OUTSIDE, backend->flags | BACKEND_LOCAL);
 }
 
 #endif

@@ -40,10 +40,31 @@ static __always_inline __u32 hash_final(struct hash *h)
 	return h->c;
 }
 
-static __always_inline __u32 flow_hash(__u8 family, const struct flow6_key *t)
+/* Does the packet alone tell the backend, on every node alike? */
+static __always_inline bool is_hashed(__u8 scheduler)
+{
+	return scheduler == SCHEDULER_MAGLEV || scheduler == SCHEDULER_SH || scheduler == SCHEDULER_DH;
+}
+
+/* Over one address alone. */
+static __always_inline __u32 address_hash(__u8 family, const struct ip *address)
+{
+	const __u32 *w = (const __u32 *)address;
+	struct hash h = { HASH_SEED, HASH_SEED, HASH_SEED };
+
+	if (family == FAMILY_V6) {
+		h.a += w[0], h.b += w[1], h.c += w[2];
+		hash_mix(&h);
+	}
+	h.a += w[3];
+	return hash_final(&h);
+}
+
+/* Over the whole tuple, or all of it but this source port. */
+static __always_inline __u32 flow_hash(__u8 family, const struct flow6_key *t, __be16 source_port)
 {
 	const __u32 *s = (const __u32 *)&t->source, *d = (const __u32 *)&t->destination;
-	__u32 ports = (__u32)t->source_port << 16 | t->destination_port;
+	__u32 ports = (__u32)source_port << 16 | t->destination_port;
 	struct hash h = { HASH_SEED, HASH_SEED, HASH_SEED + t->protocol };
 
 	if (family == FAMILY_V6) {
@@ -77,6 +98,20 @@ static __always_inline __u32 scale(__u32 x, __u32 size)
 	return (__u64)x * size >> 32;
 }
 
+static __always_inline __u32 select_hashed(const struct packet *p, const struct frontend *frontend, const struct selection *from)
+{
+	const struct flow6_key *t = &p->tuple;
+	__u32 hash;
+
+	if (frontend->scheduler == SCHEDULER_SH)
+		hash = address_hash(p->family, &t->source);
+	else if (frontend->scheduler == SCHEDULER_DH)
+		hash = address_hash(p->family, &t->destination);
+	else /* without the port all flows of a client go the same way, recorded or not */
+		hash = flow_hash(p->family, t, frontend->affinity ? 0 : t->source_port);
+	return slot_read(from, scale(hash, from->size));
+}
+
 static __always_inline __u32 select_rotating(const struct selection *from)
 {
 	__u32 *counter = slots_at(from->chunk);
@@ -86,17 +121,60 @@ static __always_inline __u32 select_rotating(const struct selection *from)
 	return slot_read(from, 1 + __sync_fetch_and_add(counter, 1) % from->size);
 }
 
-/* The id of the backend for a new flow, 0 where the tables hold none. */
-static __always_inline __u32 select_backend(const struct packet *p, __u8 scheduler, const struct selection *from)
+struct least {
+	__u32 chunk, size;
+	__u32 place; /* where to look next */
+	__u32 found; /* the place of the best so far, and what it is */
+	__u32 backend, weight, flows;
+};
+
+static long least_step(__u32 i, struct least *l)
 {
-	switch (scheduler) {
-	case SCHEDULER_RR:
+	__u32 word = 2 + 2 * l->place, place = l->place;
+	__u32 *pair = slots_at(l->chunk + word / WEIR_SLOTS_PER_CHUNK);
+	struct load *load;
+	__u32 flows, weight;
+
+	l->place = place + 1 < l->size ? place + 1 : 0;
+	if (!pair)
+		return 0;
+	pair += word % WEIR_SLOTS_PER_CHUNK & ~1u;
+	load = bpf_map_lookup_elem(&weir_loads, pair);
+	weight = pair[1];
+	if (!load)
+		return 0;
+	flows = (__s32)load->flows < 0 ? 0 : load->flows;
+	if (l->backend && (__u64)flows * l->weight >= (__u64)l->flows * weight)
+		return 0;
+	l->backend = pair[0];
+	l->weight = weight;
+	l->flows = flows;
+	l->found = place;
+	return 0;
+}
+
+/* The one with the fewest live flows for its weight; of several the next after the last choice. */
+static __noinline __u32 select_least(const struct selection *from)
+{
+	__u32 *next = slots_at(from->chunk);
+	struct least l = { .chunk = from->chunk, .size = from->size };
+
+	if (!next || !l.size)
+		return 0;
+	l.place = *next < l.size ? *next : 0;
+	bpf_loop(l.size, least_step, &l, 0);
+	*next = l.found + 1;
+	return l.backend;
+}
+
+/* The id of the backend for a new flow by a scheduler that does not hash, 0 where the tables hold none. */
+static __always_inline __u32 select_backend(__u8 scheduler, const struct selection *from)
+{
+	if (scheduler == SCHEDULER_LC)
+		return select_least(from);
+	if (scheduler == SCHEDULER_RR)
 		return select_rotating(from);
-	case SCHEDULER_RANDOM:
-		return slot_read(from, 1 + scale(bpf_get_prandom_u32(), from->size));
-	default:
-		return slot_read(from, scale(flow_hash(p->family, &p->tuple), from->size));
-	}
+	return slot_read(from, 1 + scale(bpf_get_prandom_u32(), from->size));
 }
 
 #endif

@@ -7,6 +7,7 @@
 #define WEIR_SERVICE_H
 
 #include "answer.h"
+#include "begin.h"
 #include "keepalive.h"
 #include "segment.h"
 #include "tunnel.h"
@@ -76,6 +77,7 @@ static __always_inline bool flow_continues(struct packet *p, struct flow *flow)
 {
 	if (!flow || flow->kind != FLOW_FORWARD || flow_restarts(p, flow))
 		return false;
+	p->backend = flow->backend;
 	if (flow_touch(p, flow))
 		keep_reply(p, flow);
 	return true;
@@ -90,6 +92,12 @@ static __always_inline struct frontend *frontend_find(const struct packet *p)
 	};
 
 	return bpf_map_lookup_elem(&weir_frontends, &key);
+}
+
+/* A segment of a connection that is nobody's any more: its client must not wait for an answer. */
+static __always_inline bool is_midway(const struct packet *p)
+{
+	return is_tcp(p) && !(p->tcp_flags & TCP_SYN);
 }
 
 /* A packet to one of our frontends: STEP_FORWARD with its flow. STEP_NEXT where it is to none. */
@@ -107,7 +115,7 @@ static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p,
 		return STEP_FORWARD;
 	}
 	if (!(origin == ORIGIN_POD ? frontend->inside.size : frontend->outside.size))
-		return frontend->exists ? drop(p, REASON_NO_LOCAL_ENDPOINT) : STEP_REFUSE;
+		return frontend->exists && !is_midway(p) ? drop(p, REASON_NO_LOCAL_ENDPOINT) : STEP_REFUSE;
 	step = flow_begin(skb, p, frontend, flow, origin);
 	return step == STEP_NEXT ? STEP_FORWARD : step;
 }
@@ -163,6 +171,7 @@ static __noinline enum step from_snat(struct __sk_buff *skb, struct packet *p, l
 	to.source_port = back->port;
 	to.destination = back->nat;
 	to.destination_port = back->nat_port;
+	p->backend = back->backend;
 	if (flow_touch(p, back))
 		keep_forward(p, back);
 	return send_translated(skb, p, &to, REASON_REPLY, action);
@@ -228,6 +237,7 @@ static __noinline enum step service_egress(struct __sk_buff *skb, struct packet 
 	to.source_port = back->port;
 	if (back->flags & FLOW_PORT)
 		to.destination_port = back->nat_port;
+	p->backend = back->backend;
 	if (flow_touch(p, back))
 		keep_forward(p, back);
 	if (back->forwarding == FORWARDING_DSR && is_tcp(p) && p->tcp_flags & TCP_SYN) {

@@ -22,6 +22,8 @@ struct sweep {
 	__u64 time; /* ns of CLOCK_MONOTONIC at the same moment */
 	__u64 kept;
 	__u64 removed;
+	__u64 kept4; /* of those kept, in weir_flows4 */
+	__u64 kept6;
 };
 
 static __always_inline __u64 idle_limit(__u8 protocol, const struct flow *flow)
@@ -44,15 +46,18 @@ static __always_inline bool flow_ended(const struct sweep *sweep, __u8 protocol,
 	return sweep->now > flow->seen && sweep->now - flow->seen > idle_limit(protocol, flow) * SECOND;
 }
 
-/* Counts the entry; true where it is to be deleted. */
-static __always_inline bool sweep_out(struct sweep *sweep, __u8 protocol, const struct flow *flow)
+/* Counts the entry, and what it is to its backend; true where it is to be deleted. */
+static __always_inline bool sweep_out(struct sweep *sweep, __u8 protocol, struct flow *flow)
 {
 	bool ended = flow_ended(sweep, protocol, flow);
 
-	if (ended)
+	if (ended) {
+		flow_enter(flow, FLOW_CLOSED);
 		sweep->removed++;
-	else
+	} else {
+		recount(flow);
 		sweep->kept++;
+	}
 	return ended;
 }
 
@@ -74,6 +79,16 @@ static long sweep_snat(void *map, struct flow6_key *key, struct flow *flow, stru
 {
 	if (sweep_out(sweep, key->protocol, flow))
 		bpf_map_delete_elem(&weir_snat, key);
+	return 0;
+}
+
+/* Affinity to a backend that is gone for good ends: its number may come to mean another. */
+static long sweep_affinity(void *map, struct affinity_key *key, struct affinity *affinity, struct sweep *sweep)
+{
+	__u32 id = affinity->backend;
+
+	if (!bpf_map_lookup_elem(&weir_backends, &id))
+		bpf_map_delete_elem(&weir_affinity, key);
 	return 0;
 }
 

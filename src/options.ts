@@ -22,6 +22,8 @@ export interface AgentOptions {
   /** Redirect flows past the node's stack where both directions allow it. */
   readonly fastPath: boolean;
   readonly runServiceProxy: boolean;
+  /** ms for which a removed backend keeps its TCP flows. */
+  readonly drainTimeout: number;
   readonly health: Listen | undefined;
   readonly metrics: Listen | undefined;
   readonly flowEntries: { readonly v4: number; readonly v6: number } | undefined;

@@ -3,12 +3,10 @@ import type { DesiredService } from '../core/desired.js';
 import type { Problem } from '../core/model.js';
 import type { Ip } from '../core/net.js';
 import { WeirError } from '../errors.js';
+import { monotonicMs } from '../loader/clock.js';
 import type { KernelTables } from '../maps/kernel-tables.js';
 import { type NodeState, NodeTables } from '../maps/node.js';
 import { localEndpoints, ServiceTables } from '../maps/services.js';
-
-/** ms for which a removed backend keeps its TCP flows. */
-const DRAIN = 300_000;
 
 type Endpoints = ReadonlyMap<Ip, { readonly host: boolean }>;
 
@@ -23,22 +21,26 @@ export class Applier {
   readonly #node: NodeTables;
   readonly #describeNode: (endpoints: Endpoints) => NodeState;
   readonly #report: (problem: Problem) => void;
+  /** ms for which a removed backend keeps its TCP flows. */
+  readonly #drain: number;
   #services: ServiceTables;
   /** Addresses of the endpoints on this node, by service. */
   readonly #local = new Map<string, Endpoints>();
   /** Services that did not fit, with what was said of them. */
   readonly #unserved = new Map<string, string>();
 
-  /** `describeNode` tells the rest of the node's tables, given the endpoints on it. */
+  /** `describeNode` tells the rest of the node's tables, given the endpoints on it; `drain` in ms. */
   constructor(
     tables: KernelTables,
     describeNode: (endpoints: Endpoints) => NodeState,
     report: (problem: Problem) => void,
+    drain: number,
   ) {
     this.#tables = tables;
     this.#node = new NodeTables(tables);
     this.#describeNode = describeNode;
     this.#report = report;
+    this.#drain = drain;
     this.#services = this.#adopt();
   }
 
@@ -126,7 +128,7 @@ export class Applier {
   }
 
   #adopt(): ServiceTables {
-    const services = new ServiceTables(this.#tables, { drain: DRAIN, clock: () => Math.round(performance.now()) });
+    const services = new ServiceTables(this.#tables, { drain: this.#drain, clock: monotonicMs });
     this.#local.clear();
     for (const [key, rows] of services.rows()) {
       const endpoints = localEndpoints(rows);

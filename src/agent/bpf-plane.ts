@@ -42,6 +42,8 @@ export class BpfPlane implements Plane {
   readonly #flowCapacity: number;
   #facts: NodeFacts;
   #generation: bigint;
+  /** Services whose flows go to the backend with the fewest. */
+  readonly #leastConnections = new Set<string>();
 
   /** Loads the programs and adopts what is pinned; attaches nothing. Throws as openDataplane does. */
   constructor(
@@ -66,7 +68,12 @@ export class BpfPlane implements Plane {
     this.#pins = new PinCheck(bpfRoot);
     this.#sweeper = new Sweeper(this.#dataplane, log);
     this.#attachments = new Attachments(this.#dataplane, options.xdp, log);
-    this.#applier = new Applier(this.#tables, (endpoints) => this.#describeNode(endpoints), report);
+    this.#applier = new Applier(
+      this.#tables,
+      (endpoints) => this.#describeNode(endpoints),
+      report,
+      options.drainTimeout,
+    );
     this.#generation = this.#config.get(0)?.generation ?? 0n;
     this.#writeConfig(false);
     applySysctls(bpfRoot, log);
@@ -81,7 +88,7 @@ export class BpfPlane implements Plane {
   }
 
   run(before: () => void): void {
-    this.#sweeper.start(before);
+    this.#sweeper.start(before, () => this.#leastConnections.size > 0);
   }
 
   follow(facts: NodeFacts): number {
@@ -95,6 +102,12 @@ export class BpfPlane implements Plane {
   }
 
   apply(desired: readonly DesiredService[], gone: readonly string[]): number {
+    for (const key of gone) this.#leastConnections.delete(key);
+    for (const { key, ports } of desired) {
+      const compares = ports.some(({ frontends }) => frontends.some(({ scheduler }) => scheduler === 'lc'));
+      if (compares) this.#leastConnections.add(key);
+      else this.#leastConnections.delete(key);
+    }
     const { writes, backendsChanged } = this.#applier.apply(desired, gone);
     if (backendsChanged) void this.#sweeper.sweep();
     return writes;

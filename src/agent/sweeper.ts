@@ -5,13 +5,17 @@ import type { Log } from './log.js';
 
 /** ms between walks at least. */
 const INTERVAL = 5_000;
+/** The same where lc compares loads and the kernel evicts flows: what it has evicted is found by counting again. */
+const RECOUNT_INTERVAL = 1_000;
 /** Of one core, that expiry may take: large tables are walked less often. */
 const SHARE = 0.003;
+const RECOUNT_SHARE = 0.1;
 
 export class Sweeper implements Disposable {
   readonly #dataplane: Dataplane;
   readonly #log: Log;
   #walking = false;
+  #crowded = false;
   #next: NodeJS.Timeout | undefined;
   /** One moment on both clocks: flows are timed in ticks, people read seconds. */
   clock = { ticks: 0n, ticksTime: 0n };
@@ -23,13 +27,19 @@ export class Sweeper implements Disposable {
     this.#log = log;
   }
 
-  /** Walks from time to time until disposed; before each time `before` is called. */
-  start(before: () => void, delay = INTERVAL): void {
+  /**
+   * Walks from time to time until disposed; before each time `before` is called. `recounts` says whether anybody compares the
+   * loads of backends.
+   */
+  start(before: () => void, recounts: () => boolean, delay = INTERVAL): void {
     this.#next = setTimeout(() => {
       before();
       const started = performance.now();
       void this.sweep().then(() => {
-        if (this.#next) this.start(before, Math.max(INTERVAL, (performance.now() - started) / SHARE));
+        const took = performance.now() - started;
+        const often = this.#crowded && recounts();
+        const delay = often ? Math.max(RECOUNT_INTERVAL, took / RECOUNT_SHARE) : Math.max(INTERVAL, took / SHARE);
+        if (this.#next) this.start(before, recounts, delay);
       });
     }, delay);
   }
@@ -39,8 +49,9 @@ export class Sweeper implements Disposable {
     if (this.#walking) return;
     this.#walking = true;
     try {
-      const { ticks, time, kept } = await this.#dataplane.sweep();
+      const { ticks, time, kept, crowded } = await this.#dataplane.sweep();
       this.kept = kept;
+      this.#crowded = crowded;
       this.clock = { ticks, ticksTime: time };
     } catch (error) {
       this.#log('error', describeError(error));

@@ -54,8 +54,8 @@ export const STATE_FLAGS = {
   ),
   scheduler: flag(
     '--scheduler <NAME>',
-    'maglev, rr or random, for services that do not say',
-    oneOf(SCHEDULERS, ['lc', 'sh', 'dh']),
+    'maglev, rr, lc, sh, dh or random, for services that do not say',
+    oneOf(SCHEDULERS),
     'maglev',
   ),
   nodeportAddresses: flag(
@@ -75,6 +75,7 @@ export const AGENT_FLAGS = {
   xdp: flag('--xdp <MODE>', 'auto, native, generic or off', oneOf(XDP_MODES), 'auto'),
   snatPorts: flag('--snat-ports <A-B>', 'ports to which sources are translated', portRange, '61000-65535'),
   fastPath: flag('--fast-path [BOOL]', "whether flows may be redirected past the node's stack", bool, 'true', 'true'),
+  drainTimeout: flag('--drain-timeout <DURATION>', 'how long a removed backend keeps its TCP flows', duration, '300s'),
   flowEntries: optional('--flow-entries <V4[,V6]>', 'sizes of the flow tables, where they are made anew', flowEntries),
   healthBindAddress: flag(
     '--health-bind-address <ADDR:PORT>',
@@ -108,13 +109,16 @@ export function agentOptions(values: Values<typeof AGENT_FLAGS>, context: Contex
   for (const [name, value] of Object.entries(unavailable)) {
     if (value) throw usageError(`${name}: "true" cannot be obeyed: this flag is not available yet`);
   }
-  const { xdp, snatPorts, healthBindAddress, metricsBindAddress, fastPath, flowEntries: entries } = values;
+  const { xdp, snatPorts, healthBindAddress, metricsBindAddress, fastPath, drainTimeout, flowEntries } = values;
   const health = healthBindAddress === 'nowhere' ? undefined : healthBindAddress;
   const metrics = metricsBindAddress === 'nowhere' ? undefined : metricsBindAddress;
-  return { ...stateOptions(values, context), xdp, snatPorts, health, metrics, fastPath, flowEntries: entries };
+  return { ...stateOptions(values, context), xdp, snatPorts, health, metrics, fastPath, drainTimeout, flowEntries };
 }
 
-export type StateOptions = Omit<AgentOptions, 'xdp' | 'snatPorts' | 'health' | 'metrics' | 'fastPath' | 'flowEntries'>;
+export type StateOptions = Omit<
+  AgentOptions,
+  'xdp' | 'snatPorts' | 'health' | 'metrics' | 'fastPath' | 'drainTimeout' | 'flowEntries'
+>;
 
 export function stateOptions(values: StateValues, context: Context): StateOptions {
   const { bpfRoot, manifests, kubeconfig, devices, podDevices, forwarding, scheduler, dsrSources, runServiceProxy } =

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Link } from '../core/network.js';
 import { formatPrefix, formatSocket, type Prefix, protocolName } from '../core/net.js';
 import type { Row } from '../core/plan.js';
-import { wordsOf } from '../maps/encode.js';
+import { firstSlot, slotsEnd, wordsOf } from '../maps/encode.js';
 import {
   BACKEND_FLAG,
   decodeBackend,
@@ -106,27 +106,33 @@ export class Describer {
     }
   }
 
-  #frontend({ service, kind, scheduler, forwarding, exists, outside, inside }: Frontend, side: Side): Described {
+  #frontend(frontend: Frontend, side: Side): Described {
+    const { service, kind, scheduler, forwarding, exists, affinity, outside, inside } = frontend;
     return {
       service: this.#service(service, side),
       kind: kindName(kind),
       scheduler: schedulerName(scheduler),
       forwarding: forwardingName(forwarding),
       exists: exists === 1,
-      outside: this.#selection(outside, scheduler, side),
-      inside: this.#selection(inside, scheduler, side),
+      affinity,
+      outside: this.#selection(outside, frontend, side),
+      inside: this.#selection(inside, frontend, side),
     };
   }
 
-  /** How many slots each backend has, and a digest of their order. */
-  #selection({ chunk, size, backends }: Selection, scheduler: number, side: Side): Described {
+  /** How many slots each backend has, and a digest of their order; for lc the weights. */
+  #selection({ chunk, size, backends }: Selection, frontend: Frontend, side: Side): Described {
+    const { scheduler } = frontend;
     if (chunk === 0) return { slots: size, backends: {} };
-    const words = this.#meanings[side].words(chunk, wordsOf(scheduler, size));
+    const words = this.#meanings[side].words(chunk, wordsOf(frontend, { size, backends }));
     if (!words) return { slots: size, backends, chunk: `${chunk} is outside the arena` };
-    const slots = Array.from(
-      scheduler === SCHEDULER.MAGLEV ? words : words.subarray(1),
-      (id) => this.#meanings[side].backends.get(id) ?? `#${id}`,
-    );
+    const name = (id: number): string => this.#meanings[side].backends.get(id) ?? `#${id}`;
+    const used = words.subarray(firstSlot(scheduler), slotsEnd(frontend, size));
+    if (scheduler === SCHEDULER.LC) {
+      const pairs = Array.from({ length: size }, (_, i) => [name(used[2 * i] ?? 0), used[2 * i + 1] ?? 0] as const);
+      return { slots: size, backends: Object.fromEntries(pairs) };
+    }
+    const slots = Array.from(used, name);
     const counts: Record<string, number> = {};
     for (const slot of slots) counts[slot] = (counts[slot] ?? 0) + 1;
     return {

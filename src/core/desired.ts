@@ -4,6 +4,7 @@
  */
 import { type Candidate, candidates, type Place, usableEndpoints } from './endpoints.js';
 import { type HealthCheck, healthCheckOf } from './health-check.js';
+import { readWeights, type WeightOf } from './weights.js';
 import {
   type EndpointSlice,
   type Forwarding,
@@ -49,10 +50,12 @@ export interface DesiredFrontend {
   readonly protocol: Protocol;
   readonly scheduler: Scheduler;
   readonly forwarding: Forwarding;
+  /** s for which a client keeps its backend, 0: no affinity. */
+  readonly affinity: number;
   /** Backends for clients out there, and for clients on this node. */
   readonly outside: readonly DesiredBackend[];
   readonly inside: readonly DesiredBackend[];
-  /** Some endpoint exists in the cluster: an empty list drops instead of refusing. */
+  /** Some endpoint in the cluster takes new flows: an empty list drops instead of refusing. */
   readonly exists: boolean;
 }
 
@@ -77,14 +80,16 @@ export interface DesiredService {
 interface Choice {
   readonly scheduler: Scheduler;
   readonly forwarding: Forwarding;
+  readonly affinity: number;
 }
 
 export function compileService(service: Service, slices: readonly EndpointSlice[], settings: Settings): DesiredService {
   const problems: Problem[] = [];
   const choice = chosen(service, settings, problems);
-  const ports = service.ports.map((port) => compilePort(service, port, slices, settings, choice));
   const { kind, namespace, name, uid } = service;
   const healthCheck = healthCheckOf(service, slices, settings.nodeName);
+  const weightOf = readWeights(service, problems);
+  const ports = service.ports.map((port) => compilePort(service, port, slices, settings, choice, weightOf));
   return { key: `${namespace}/${name}`, about: { kind, namespace, name, uid }, ports, healthCheck, problems };
 }
 
@@ -94,6 +99,7 @@ function compilePort(
   slices: readonly EndpointSlice[],
   settings: Settings,
   choice: Choice,
+  weightOf: WeightOf,
 ): DesiredPort {
   const frontends: DesiredFrontend[] = [];
   const backends: DesiredBackend[] = [];
@@ -101,11 +107,16 @@ function compilePort(
     const addresses = frontendAddresses(service, port, family, settings);
     if (addresses.length === 0) continue;
     const usable = usableEndpoints(candidates(slices, port, family), settings);
-    const all = new Map(usable.all.map((endpoint) => [endpoint, toBackend(endpoint, port.protocol, settings)]));
+    const all = new Map(
+      usable.all.map((endpoint) => {
+        const weight = weightOf(endpoint) ?? endpoint.weight;
+        return [endpoint, toBackend(endpoint, weight, port.protocol, settings)];
+      }),
+    );
     const pick = (list: readonly Candidate[]): DesiredBackend[] => list.flatMap((endpoint) => all.get(endpoint) ?? []);
     const cluster = pick(usable.cluster);
     const local = pick(usable.local);
-    const exists = usable.cluster.length > 0;
+    const exists = cluster.some(({ weight }) => weight > 0);
     backends.push(...all.values());
     for (const { kind, address, number } of addresses) {
       const forwarding = kind === 'ClusterIP' ? 'nat' : choice.forwarding;
@@ -151,13 +162,13 @@ function frontendAddresses(
   );
 }
 
-function toBackend(endpoint: Candidate, protocol: Protocol, settings: Settings): DesiredBackend {
+function toBackend(endpoint: Candidate, weight: number, protocol: Protocol, settings: Settings): DesiredBackend {
   return {
     address: endpoint.address,
     port: endpoint.port,
     protocol,
     nodeName: endpoint.nodeName,
-    weight: 1,
+    weight,
     state: endpoint.terminating ? 'terminating' : 'active',
     local: endpoint.nodeName !== '' && endpoint.nodeName === settings.nodeName,
     host: settings.nodeAddresses.has(endpoint.address),
@@ -189,12 +200,13 @@ function chosen(service: Service, settings: Settings, problems: Problem[]): Choi
   return {
     scheduler: read(SCHEDULER_ANNOTATIONS, SCHEDULERS, settings.scheduler),
     forwarding: read(FORWARDING_ANNOTATIONS, FORWARDINGS, settings.forwarding),
+    affinity: service.affinity ?? 0,
   };
 }
 
 const SCHEDULER_ANNOTATIONS: Record<string, Readonly<Record<string, Scheduler>>> = {
-  'weir.io/scheduler': { maglev: 'maglev', rr: 'rr', random: 'random' },
-  'kube-router.io/service.scheduler': { mh: 'maglev', rr: 'rr' },
+  'weir.io/scheduler': { maglev: 'maglev', rr: 'rr', lc: 'lc', sh: 'sh', dh: 'dh', random: 'random' },
+  'kube-router.io/service.scheduler': { mh: 'maglev', rr: 'rr', lc: 'lc', sh: 'sh', dh: 'dh' },
 };
 
 const FORWARDING_ANNOTATIONS: Record<string, Readonly<Record<string, Forwarding>>> = {

@@ -2,6 +2,7 @@
  * Which endpoints of a service take traffic: the rules of kube-proxy (KEP-1669 for terminating endpoints, KEP-2433 and KEP-3015
  * for hints), for one port and one address family.
  */
+import { DEFAULT_WEIGHT } from './weights.js';
 import { type Family, familyOf, type Ip, ipBytes } from './net.js';
 import type { Endpoint, EndpointSlice, ServicePort } from './model.js';
 
@@ -9,6 +10,8 @@ import type { Endpoint, EndpointSlice, ServicePort } from './model.js';
 export interface Candidate extends Omit<Endpoint, 'addresses'> {
   readonly address: Ip;
   readonly port: number;
+  /** Its slice's. */
+  readonly weight: number;
 }
 
 /** Where the rules are applied: this node. */
@@ -34,7 +37,7 @@ export function candidates(slices: readonly EndpointSlice[], port: ServicePort, 
     if (!target) continue;
     for (const endpoint of slice.endpoints) {
       for (const address of endpoint.addresses) {
-        if (familyOf(address) === family) merge(found, address, target.port, endpoint);
+        if (familyOf(address) === family) merge(found, address, target.port, endpoint, slice.weight ?? DEFAULT_WEIGHT);
       }
     }
   }
@@ -51,13 +54,13 @@ export function usableEndpoints(all: readonly Candidate[], place: Place): Usable
 }
 
 /** A slice that has just been split may name an endpoint twice: the better state counts. */
-function merge(found: Map<string, Candidate>, address: Ip, port: number, endpoint: Endpoint): void {
+function merge(found: Map<string, Candidate>, address: Ip, port: number, endpoint: Endpoint, weight: number): void {
   const key = `${address} ${port}`;
   const known = found.get(key);
   if (known?.ready) return;
-  const { nodeName, ready, serving, terminating, zoneHints, nodeHints } = endpoint;
-  if (known && !ready && !(serving && !known.serving)) return;
-  found.set(key, { address, port, nodeName, ready, serving, terminating, zoneHints, nodeHints });
+  const { addresses: _, ...rest } = endpoint;
+  if (known && !rest.ready && !(rest.serving && !known.serving)) return;
+  found.set(key, { address, port, weight, ...rest });
 }
 
 /** The ready ones; where there is none, those that end but still serve. */

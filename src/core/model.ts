@@ -5,7 +5,7 @@
 import type { ErrorCode } from '../errors.js';
 import type { Ip, Prefix, Protocol } from './net.js';
 
-export const SCHEDULERS = ['maglev', 'rr', 'random'] as const;
+export const SCHEDULERS = ['maglev', 'rr', 'lc', 'sh', 'dh', 'random'] as const;
 export type Scheduler = (typeof SCHEDULERS)[number];
 export const FORWARDINGS = ['nat', 'dsr'] as const;
 export type Forwarding = (typeof FORWARDINGS)[number];
@@ -38,6 +38,8 @@ export interface Service {
   readonly externalTrafficPolicy: TrafficPolicy;
   /** Where load balancers ask whether this node has endpoints; 0 but for type LoadBalancer with external policy Local. */
   readonly healthCheckNodePort: number;
+  /** s for which a client keeps its backend (session affinity ClientIP); absent: it does not. */
+  readonly affinity?: number;
 }
 
 export interface EndpointPort {
@@ -47,6 +49,8 @@ export interface EndpointPort {
 }
 
 export interface Endpoint {
+  /** Name of the pod (targetRef), where there is one. */
+  readonly pod?: string;
   readonly addresses: readonly Ip[];
   readonly ready: boolean;
   readonly serving: boolean;
@@ -63,6 +67,8 @@ export interface EndpointSlice {
   readonly name: string;
   /** Name of the Service it belongs to, in the same namespace (label kubernetes.io/service-name). */
   readonly service: string;
+  /** Of each of its endpoints, as annotated; absent: 1. */
+  readonly weight?: number;
   readonly ports: readonly EndpointPort[];
   readonly endpoints: readonly Endpoint[];
   /** ms since 1970 at which the pod or service changed that this version follows; 0 where nobody says. */

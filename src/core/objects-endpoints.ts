@@ -1,11 +1,25 @@
 /** discovery.k8s.io/v1 EndpointSlice -> model. */
-import { asRecord, Field, NONE, readChoice, readFlag, readIps, readPort, readText, routable } from './objects-field.js';
+import {
+  asRecord,
+  describeValue,
+  type Fault,
+  Field,
+  NONE,
+  readChoice,
+  readFlag,
+  readIps,
+  readPort,
+  readText,
+  routable,
+} from './objects-field.js';
+import { DEFAULT_WEIGHT, parseWeight, WEIGHT_RANGE } from './weights.js';
 import type { Identity, Reading } from './objects-meta.js';
 import { familyOf, PROTOCOLS, type Family, type Ip } from './net.js';
 import type { Endpoint, EndpointPort } from './model.js';
 import { HEADLESS_LABEL } from './objects-service.js';
 
 const TRIGGER_ANNOTATION = 'endpoints.kubernetes.io/last-change-trigger-time';
+const WEIGHT_ANNOTATION = 'weir.io/weight';
 const SERVICE_LABEL = 'kubernetes.io/service-name';
 const FAMILIES = { IPv4: 'v4', IPv6: 'v6' } as const;
 
@@ -20,12 +34,16 @@ export function readEndpointSlice(root: Field, id: Identity): Reading {
   const service = readServiceName(metadata);
   if (service === '' && root.faults.length === 0)
     return { ignored: `belongs to no Service: no label ${SERVICE_LABEL}` };
+  const notes: Fault[] = [];
+  const weight = readWeight(metadata.at('annotations').object(), notes);
   const check = addressCheck(FAMILIES[addressType], addressType);
   return {
+    notes,
     resource: {
       kind: 'EndpointSlice',
       ...id,
       service,
+      ...(weight === DEFAULT_WEIGHT ? {} : { weight }),
       ports: readPorts(root.at('ports')),
       endpoints: root
         .at('endpoints')
@@ -50,6 +68,17 @@ function readTriggered(metadata: Field): number {
   const text = asRecord(metadata.at('annotations').value)?.[TRIGGER_ANNOTATION];
   const time = typeof text === 'string' ? Date.parse(text) : NaN;
   return Number.isNaN(time) ? 0 : time;
+}
+
+/** A weight that is none is noted, and the slice counts as if it had not been annotated. */
+function readWeight(annotations: Field, notes: Fault[]): number {
+  const { value } = annotations.at(WEIGHT_ANNOTATION);
+  if (value === undefined) return DEFAULT_WEIGHT;
+  const weight = typeof value === 'string' ? parseWeight(value) : undefined;
+  if (weight !== undefined) return weight;
+  const field = `${annotations.path}[${WEIGHT_ANNOTATION}]`;
+  notes.push({ field, message: `must be ${WEIGHT_RANGE}, got ${describeValue(value)}: using ${DEFAULT_WEIGHT}` });
+  return DEFAULT_WEIGHT;
 }
 
 function addressCheck(family: Family, addressType: string): (ip: Ip) => string | undefined {
@@ -81,7 +110,9 @@ function readEndpoint(field: Field, check: (ip: Ip) => string | undefined): Endp
   const conditions = field.at('conditions').object();
   const hints = field.at('hints').object();
   const ready = readFlag(conditions.at('ready')) ?? true;
+  const pod = readText(field.at('targetRef').object().at('name'));
   return {
+    ...(pod === '' ? {} : { pod }),
     addresses: readIps(list, check),
     ready,
     serving: readFlag(conditions.at('serving')) ?? ready,

@@ -99,6 +99,11 @@ export function readPort(field: Field): number {
   return 0;
 }
 
+/** The value if it is a whole number within the limits. */
+export function wholeNumber(value: unknown, least: number, most: number): number | undefined {
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most ? value : undefined;
+}
+
 /** One of a fixed list of words; the fallback where the field is absent (or wrong, with a fault). */
 export function readChoice<T extends string>(field: Field, choices: readonly T[], fallback: T): T {
   if (field.absent) return fallback;

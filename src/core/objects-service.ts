@@ -1,13 +1,24 @@
 /** v1 Service -> model. */
-import { keepEntries, readChoice, readIps, readPort, readText, routable, type Field } from './objects-field.js';
+import {
+  keepEntries,
+  readChoice,
+  readIps,
+  readPort,
+  readText,
+  routable,
+  wholeNumber,
+  type Field,
+} from './objects-field.js';
 import { readCreated, type Identity, type Reading } from './objects-meta.js';
 import { PROTOCOLS, type Ip } from './net.js';
-import type { ServicePort } from './model.js';
+import type { ServicePort, TrafficPolicy } from './model.js';
 
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
 const TRAFFIC_POLICIES = ['Cluster', 'Local'] as const;
 /** Annotations and labels that some part of Weir reads. */
 const KEPT = ['weir.io/', 'kube-router.io/', 'service.kubernetes.io/'];
+/** kube-router's way to say externalTrafficPolicy Local; what starts in the cluster goes anywhere then. */
+const LOCAL_ANNOTATION = 'kube-router.io/service.local';
 export const HEADLESS_LABEL = 'service.kubernetes.io/headless';
 
 /** Reads a Service; headless and ExternalName services are none of a proxy's business. */
@@ -23,6 +34,9 @@ export function readService(root: Field, id: Identity): Reading {
   const externalIps = readIps(spec.at('externalIPs').items(), routable);
   const loadBalancerIps = readIngress(root.at('status').object().at('loadBalancer').object());
   const ports = readPorts(spec);
+  const annotations = keepEntries(metadata.at('annotations'), KEPT);
+  const local = annotations[LOCAL_ANNOTATION] === 'true';
+  const affinity = readAffinity(spec);
   const reachable =
     clusterIps.length + externalIps.length + loadBalancerIps.length > 0 || ports.some((port) => port.nodePort > 0);
   if (!reachable && root.faults.length === 0) return { ignored: 'no address and no node port' };
@@ -33,14 +47,15 @@ export function readService(root: Field, id: Identity): Reading {
       created: readCreated(metadata),
       uid: readText(metadata.at('uid')),
       labels,
-      annotations: keepEntries(metadata.at('annotations'), KEPT),
+      annotations,
       clusterIps,
       externalIps,
       loadBalancerIps,
       ports,
-      internalTrafficPolicy: readChoice(spec.at('internalTrafficPolicy'), TRAFFIC_POLICIES, 'Cluster'),
-      externalTrafficPolicy: readChoice(spec.at('externalTrafficPolicy'), TRAFFIC_POLICIES, 'Cluster'),
       healthCheckNodePort: readHealthCheckNodePort(spec),
+      internalTrafficPolicy: local ? 'Cluster' : readPolicy(spec.at('internalTrafficPolicy')),
+      externalTrafficPolicy: local ? 'Local' : readPolicy(spec.at('externalTrafficPolicy')),
+      ...(affinity > 0 ? { affinity } : {}),
     },
   };
 }
@@ -51,6 +66,22 @@ function readHealthCheckNodePort(spec: Field): number {
   const applies = spec.at('type').value === 'LoadBalancer' && spec.at('externalTrafficPolicy').value === 'Local';
   return applies && !field.absent && field.value !== 0 ? readPort(field) : 0;
 }
+
+function readPolicy(field: Field): TrafficPolicy {
+  return readChoice(field, TRAFFIC_POLICIES, 'Cluster');
+}
+
+/** s, 0 for none. The limits and the default are those of the API (core/v1 ClientIPConfig). */
+function readAffinity(spec: Field): number {
+  if (readChoice(spec.at('sessionAffinity'), ['None', 'ClientIP'], 'None') === 'None') return 0;
+  const timeout = spec.at('sessionAffinityConfig').object().at('clientIP').object().at('timeoutSeconds');
+  if (timeout.absent) return AFFINITY_DEFAULT;
+  const seconds = wholeNumber(timeout.value, 1, AFFINITY_LONGEST);
+  if (seconds === undefined) timeout.expected(`a whole number from 1 to ${AFFINITY_LONGEST}`);
+  return seconds ?? AFFINITY_DEFAULT;
+}
+const AFFINITY_DEFAULT = 10_800;
+const AFFINITY_LONGEST = 86_400;
 
 /** clusterIPs, or the older clusterIP alone; '' means none is allocated. */
 function readClusterIps(spec: Field): readonly Ip[] {

@@ -1,7 +1,12 @@
-/** The kernel's tick, in which the programs time flows. */
+/** The kernel's clocks: the one of deadlines, and the tick in which the programs time flows. */
 import { sys } from './native.js';
 
 const CLOCK_MONOTONIC_COARSE = 6;
+
+/** ms of CLOCK_MONOTONIC: the same for every process since the kernel started. */
+export function monotonicMs(): number {
+  return Number(process.hrtime.bigint() / 1_000_000n);
+}
 
 /** CONFIG_HZ of the running kernel: the coarse clock advances once a tick (clock_getres(2)). */
 export function ticksPerSecond(): number {

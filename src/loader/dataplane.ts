@@ -39,10 +39,14 @@ export interface SweepResult {
   readonly time: bigint;
   readonly kept: number;
   readonly removed: number;
+  /** A flow table is so full that the kernel may soon evict live flows, or does. */
+  readonly crowded: boolean;
 }
 
-/** Room for struct sweep of bpf/sweep.h, which the program fills: now, time, kept, removed (__u64 each); larger is allowed. */
+/** Room for struct sweep of bpf/sweep.h, which the program fills: now, time, kept, removed, kept4, kept6 (__u64 each); larger is allowed. */
 const SWEEP_CONTEXT_SIZE = 64;
+/** Share of a flow table above which it is crowded: free entries wait in portions at every core. */
+const CROWDED = 0.75;
 
 /**
  * Loads the object. Maps that are pinned below the root are taken over with what they hold, the others are made and pinned.
@@ -121,7 +125,14 @@ export class Dataplane implements Disposable {
       time: context.readBigUInt64LE(8),
       kept: Number(context.readBigUInt64LE(16)),
       removed: Number(context.readBigUInt64LE(24)),
+      crowded:
+        this.#fills('weir_flows4', context.readBigUInt64LE(32)) ||
+        this.#fills('weir_flows6', context.readBigUInt64LE(40)),
     };
+  }
+
+  #fills(map: string, entries: bigint): boolean {
+    return Number(entries) > (this.object.maps().get(map)?.shape().maxEntries ?? Infinity) * CROWDED;
   }
 
   [Symbol.dispose](): void {

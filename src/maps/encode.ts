@@ -4,6 +4,7 @@ import { maglevSize, maglevTable } from '../core/maglev.js';
 import type { Scheduler } from '../core/model.js';
 import { formatSocket, type Ip, PROTOCOL_NUMBER } from '../core/net.js';
 import type { Row } from '../core/plan.js';
+import { rotation } from '../core/weights.js';
 import type { Codec } from './codec.js';
 import { u32Codec } from './codec.js';
 import {
@@ -17,6 +18,7 @@ import {
   localBackendCodec,
   localKeyCodec,
   nameCodec,
+  type Frontend,
   SCHEDULER,
   type Selection,
 } from './layout.js';
@@ -44,6 +46,9 @@ const KIND: Readonly<Record<FrontendKind, number>> = {
 export const SCHEDULER_NUMBER: Readonly<Record<Scheduler, number>> = {
   maglev: SCHEDULER.MAGLEV,
   rr: SCHEDULER.RR,
+  lc: SCHEDULER.LC,
+  sh: SCHEDULER.SH,
+  dh: SCHEDULER.DH,
   random: SCHEDULER.RANDOM,
 };
 
@@ -55,9 +60,20 @@ export interface Numbering {
   nameId(text: string): number;
   backendId(service: number, backend: DesiredBackend): number;
   /** First chunk of the range that holds these words: the one in use where it does already, else a new one. */
-  chunk(frontend: string, side: Side, scheduler: Scheduler, words: Uint32Array): number;
+  chunk(place: SelectionPlace, words: Uint32Array): number;
 }
 export type Side = 'outside' | 'inside';
+
+/** Whose selection it is, and how it is read. */
+export interface SelectionPlace {
+  /** Encoded key of the frontend. */
+  readonly key: string;
+  readonly side: Side;
+  /** SCHEDULER. */
+  readonly scheduler: number;
+  /** s, 0: none. */
+  readonly affinity: number;
+}
 
 export function row<K, V>(table: RankedTable, key: [Codec<K>, K], value: [Codec<V>, V]): Row {
   return { table, key: bytes(...key), value: bytes(...value) };
@@ -69,9 +85,26 @@ export function bytes<T>(codec: Codec<T>, value: T): string {
 }
 const scratch = Buffer.alloc(1024);
 
-/** How many words a selection takes in the arena: a rotating one begins with its counter. */
-export function wordsOf(scheduler: number, size: number): number {
-  return scheduler === SCHEDULER.MAGLEV ? size : size + 1;
+/** The packet alone tells the backend: such a table is the same for every frontend with the same backends. */
+export function isHashed(scheduler: number): boolean {
+  return scheduler === SCHEDULER.MAGLEV || scheduler === SCHEDULER.SH || scheduler === SCHEDULER.DH;
+}
+
+/** Where the backends begin in a selection's words: after the counter of a rotation. */
+export function firstSlot(scheduler: number): number {
+  return isHashed(scheduler) ? 0 : scheduler === SCHEDULER.LC ? 2 : 1;
+}
+
+type Chooser = Pick<Frontend, 'scheduler' | 'affinity'>;
+
+/** Words of a selection before its list of members: see struct selection. */
+export function slotsEnd({ scheduler }: Pick<Frontend, 'scheduler'>, size: number): number {
+  return firstSlot(scheduler) + (scheduler === SCHEDULER.LC ? 2 * size : size);
+}
+
+/** How many words a selection takes in the arena. */
+export function wordsOf(chooser: Chooser, { size, backends }: Pick<Selection, 'size' | 'backends'>): number {
+  return slotsEnd(chooser, size) + (chooser.affinity > 0 ? backends : 0);
 }
 
 export function slotsRow(chunk: number, words: number): Row {
@@ -110,7 +143,7 @@ function encodeBackend(
     row(
       'weir_backends',
       [u32Codec, id],
-      [backendCodec, { address, port, protocol, state, service, node, weight, flags }],
+      [backendCodec, { address, port, protocol, state, service, node, weight, flags, until: 0 }],
     ),
   );
   if (backend.local) {
@@ -126,24 +159,26 @@ function encodeFrontend(
   tables: Map<string, Selection>,
   numbering: Numbering,
 ): void {
-  const { address, port, scheduler } = frontend;
+  const { address, port, affinity } = frontend;
+  const scheduler = SCHEDULER_NUMBER[frontend.scheduler];
   const protocol = PROTOCOL_NUMBER[frontend.protocol];
   const key = bytes(frontendKeyCodec, { address, port, protocol });
   const select = (side: Side, list: readonly DesiredBackend[]): Selection => {
     /* a rotation belongs to one frontend; a hashed table is the same for all frontends with the same backends */
-    const identity = `${scheduler === 'maglev' ? '' : key} ${list.map((backend) => `${ids.get(backend)}*${backend.weight}`).join()}`;
+    const identity = `${isHashed(scheduler) ? '' : key} ${list.map((backend) => `${ids.get(backend)}*${backend.weight}`).join()}`;
     const known = tables.get(identity);
     if (known) return known;
-    const selection = encodeSelection(rows, key, side, scheduler, list, ids, numbering);
+    const selection = encodeSelection(rows, { key, side, scheduler, affinity }, list, ids, numbering);
     tables.set(identity, selection);
     return selection;
   };
   const value = {
     service,
     kind: KIND[frontend.kind],
-    scheduler: SCHEDULER_NUMBER[scheduler],
+    scheduler,
     forwarding: frontend.forwarding === 'dsr' ? FORWARDING.DSR : FORWARDING.NAT,
     exists: frontend.exists ? 1 : 0,
+    affinity,
     outside: select('outside', frontend.outside),
     inside: select('inside', frontend.inside),
   };
@@ -159,31 +194,35 @@ function encodeFrontend(
 
 function encodeSelection(
   rows: Row[],
-  key: string,
-  side: Side,
-  scheduler: Scheduler,
+  place: SelectionPlace,
   list: readonly DesiredBackend[],
   ids: ReadonlyMap<DesiredBackend, number>,
   numbering: Numbering,
 ): Selection {
   const weighted = list.filter((backend) => backend.weight > 0);
-  if (weighted.length === 0) return { chunk: 0, size: 0, backends: 0 };
-  const words = scheduler === 'maglev' ? hashedWords(weighted, ids) : rotatingWords(weighted, ids);
-  const chunk = numbering.chunk(key, side, scheduler, words);
+  const backends = weighted.length;
+  if (backends === 0) return { chunk: 0, size: 0, backends };
+  const numbers = weighted.map((backend) => ids.get(backend) ?? 0);
+  const slots = slotWords(place.scheduler, weighted, numbers);
+  const size = place.scheduler === SCHEDULER.LC ? backends : slots.length - firstSlot(place.scheduler);
+  const words = place.affinity > 0 ? withMembers(slots, numbers) : slots;
+  const chunk = numbering.chunk(place, words);
   rows.push(slotsRow(chunk, words.length));
-  return { chunk, size: scheduler === 'maglev' ? words.length : words.length - 1, backends: weighted.length };
+  return { chunk, size, backends };
 }
 
-function hashedWords(list: readonly DesiredBackend[], ids: ReadonlyMap<DesiredBackend, number>): Uint32Array {
-  const named = list.map((backend) => ({ name: formatSocket(backend.address, backend.port), weight: backend.weight }));
-  const numbers = Uint32Array.from(list, (backend) => ids.get(backend) ?? 0);
-  const words = maglevTable(named, maglevSize(list.length));
-  for (let slot = 0; slot < words.length; slot++) words[slot] = numbers[words[slot]!]!;
+function slotWords(scheduler: number, list: readonly DesiredBackend[], numbers: readonly number[]): Uint32Array {
+  const weights = list.map(({ weight }) => weight);
+  if (scheduler === SCHEDULER.LC)
+    return Uint32Array.from([0, 0, ...numbers.flatMap((number, index) => [number, weights[index]!])]);
+  if (!isHashed(scheduler)) return Uint32Array.from([0, ...rotation(weights).map((index) => numbers[index]!)]);
+  const named = list.map(({ address, port, weight }) => ({ name: formatSocket(address, port), weight }));
+  return maglevTable(named, maglevSize(list.length)).map((index) => numbers[index]!);
+}
+
+function withMembers(slots: Uint32Array, numbers: readonly number[]): Uint32Array {
+  const words = new Uint32Array(slots.length + numbers.length);
+  words.set(slots);
+  words.set(Uint32Array.from(numbers).sort(), slots.length);
   return words;
-}
-
-/** The counter's word, then each backend as often as it weighs. */
-function rotatingWords(list: readonly DesiredBackend[], ids: ReadonlyMap<DesiredBackend, number>): Uint32Array {
-  const turns = list.flatMap((backend) => new Array<number>(backend.weight).fill(ids.get(backend) ?? 0));
-  return Uint32Array.of(0, ...turns);
 }

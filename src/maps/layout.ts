@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0xf440d474;
+export const LAYOUT_HASH = 0x4d80e6b1;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;
@@ -24,6 +24,12 @@ export const SCHEDULER = {
   MAGLEV: 1,
   RR: 2,
   RANDOM: 3,
+  /** least connections */
+  LC: 4,
+  /** source hashing */
+  SH: 5,
+  /** destination hashing */
+  DH: 6,
 } as const;
 
 /** enum forwarding */
@@ -180,6 +186,57 @@ export const REASON_TEXT: Readonly<Record<number, { readonly name: string; reado
   69: { name: 'unrecorded', text: 'forwarded by the hash alone, because new flows arrived too fast to record' },
 };
 
+/** struct affinity_key, 20 bytes */
+export interface AffinityKey {
+  readonly client: Ip;
+  readonly service: number;
+}
+
+export function encodeAffinityKey(value: AffinityKey, buffer: Buffer, offset = 0): void {
+  writeIp(buffer, offset, value.client);
+  buffer.writeUInt32LE(value.service, offset + 16);
+}
+
+export function decodeAffinityKey(buffer: Buffer, offset = 0): AffinityKey {
+  return {
+    client: readIp(buffer, offset),
+    service: buffer.readUInt32LE(offset + 16),
+  };
+}
+
+export const affinityKeyCodec: Codec<AffinityKey> = {
+  name: 'affinity_key',
+  size: 20,
+  encode: encodeAffinityKey,
+  decode: decodeAffinityKey,
+};
+
+/** struct affinity, 16 bytes */
+export interface Affinity {
+  readonly seen: bigint;
+  readonly backend: number;
+}
+
+export function encodeAffinity(value: Affinity, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 16);
+  buffer.writeBigUInt64LE(value.seen, offset);
+  buffer.writeUInt32LE(value.backend, offset + 8);
+}
+
+export function decodeAffinity(buffer: Buffer, offset = 0): Affinity {
+  return {
+    seen: buffer.readBigUInt64LE(offset),
+    backend: buffer.readUInt32LE(offset + 8),
+  };
+}
+
+export const affinityCodec: Codec<Affinity> = {
+  name: 'affinity',
+  size: 16,
+  encode: encodeAffinity,
+  decode: decodeAffinity,
+};
+
 /** struct api, 64 bytes */
 export interface Api {
   readonly address: string;
@@ -202,7 +259,7 @@ export const apiCodec: Codec<Api> = {
   decode: decodeApi,
 };
 
-/** struct backend, 32 bytes */
+/** struct backend, 36 bytes */
 export interface Backend {
   readonly address: Ip;
   readonly port: number;
@@ -212,10 +269,11 @@ export interface Backend {
   readonly node: number;
   readonly weight: number;
   readonly flags: number;
+  readonly until: number;
 }
 
 export function encodeBackend(value: Backend, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 32);
+  buffer.fill(0, offset, offset + 36);
   writeIp(buffer, offset, value.address);
   buffer.writeUInt16BE(value.port, offset + 16);
   buffer.writeUInt8(value.protocol, offset + 18);
@@ -224,6 +282,7 @@ export function encodeBackend(value: Backend, buffer: Buffer, offset = 0): void 
   buffer.writeUInt32LE(value.node, offset + 24);
   buffer.writeUInt16LE(value.weight, offset + 28);
   buffer.writeUInt8(value.flags, offset + 30);
+  buffer.writeUInt32LE(value.until, offset + 32);
 }
 
 export function decodeBackend(buffer: Buffer, offset = 0): Backend {
@@ -236,12 +295,13 @@ export function decodeBackend(buffer: Buffer, offset = 0): Backend {
     node: buffer.readUInt32LE(offset + 24),
     weight: buffer.readUInt16LE(offset + 28),
     flags: buffer.readUInt8(offset + 30),
+    until: buffer.readUInt32LE(offset + 32),
   };
 }
 
 export const backendCodec: Codec<Backend> = {
   name: 'backend',
-  size: 32,
+  size: 36,
   encode: encodeBackend,
   decode: decodeBackend,
 };
@@ -636,7 +696,7 @@ export const selectionCodec: Codec<Selection> = {
   decode: decodeSelection,
 };
 
-/** struct frontend, 32 bytes */
+/** struct frontend, 36 bytes */
 export interface Frontend {
   readonly service: number;
   readonly kind: number;
@@ -645,6 +705,7 @@ export interface Frontend {
   readonly exists: number;
   readonly outside: Selection;
   readonly inside: Selection;
+  readonly affinity: number;
 }
 
 export function encodeFrontend(value: Frontend, buffer: Buffer, offset = 0): void {
@@ -655,6 +716,7 @@ export function encodeFrontend(value: Frontend, buffer: Buffer, offset = 0): voi
   buffer.writeUInt8(value.exists, offset + 7);
   encodeSelection(value.outside, buffer, offset + 8);
   encodeSelection(value.inside, buffer, offset + 20);
+  buffer.writeUInt32LE(value.affinity, offset + 32);
 }
 
 export function decodeFrontend(buffer: Buffer, offset = 0): Frontend {
@@ -666,12 +728,13 @@ export function decodeFrontend(buffer: Buffer, offset = 0): Frontend {
     exists: buffer.readUInt8(offset + 7),
     outside: decodeSelection(buffer, offset + 8),
     inside: decodeSelection(buffer, offset + 20),
+    affinity: buffer.readUInt32LE(offset + 32),
   };
 }
 
 export const frontendCodec: Codec<Frontend> = {
   name: 'frontend',
-  size: 32,
+  size: 36,
   encode: encodeFrontend,
   decode: decodeFrontend,
 };
@@ -699,6 +762,37 @@ export const hopCodec: Codec<Hop> = {
   size: 16,
   encode: encodeHop,
   decode: decodeHop,
+};
+
+/** struct load, 16 bytes */
+export interface Load {
+  readonly flows: number;
+  readonly changes: number;
+  readonly counted: number;
+  readonly changesBefore: number;
+}
+
+export function encodeLoad(value: Load, buffer: Buffer, offset = 0): void {
+  buffer.writeUInt32LE(value.flows, offset);
+  buffer.writeUInt32LE(value.changes, offset + 4);
+  buffer.writeUInt32LE(value.counted, offset + 8);
+  buffer.writeUInt32LE(value.changesBefore, offset + 12);
+}
+
+export function decodeLoad(buffer: Buffer, offset = 0): Load {
+  return {
+    flows: buffer.readUInt32LE(offset),
+    changes: buffer.readUInt32LE(offset + 4),
+    counted: buffer.readUInt32LE(offset + 8),
+    changesBefore: buffer.readUInt32LE(offset + 12),
+  };
+}
+
+export const loadCodec: Codec<Load> = {
+  name: 'load',
+  size: 16,
+  encode: encodeLoad,
+  decode: decodeLoad,
 };
 
 /** struct local_key, 20 bytes */
@@ -871,6 +965,37 @@ export const sysctlCodec: Codec<Sysctl> = {
   decode: decodeSysctl,
 };
 
+/** struct traffic, 32 bytes */
+export interface Traffic {
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  readonly replyPackets: bigint;
+  readonly replyBytes: bigint;
+}
+
+export function encodeTraffic(value: Traffic, buffer: Buffer, offset = 0): void {
+  buffer.writeBigUInt64LE(value.packets, offset);
+  buffer.writeBigUInt64LE(value.bytes, offset + 8);
+  buffer.writeBigUInt64LE(value.replyPackets, offset + 16);
+  buffer.writeBigUInt64LE(value.replyBytes, offset + 24);
+}
+
+export function decodeTraffic(buffer: Buffer, offset = 0): Traffic {
+  return {
+    packets: buffer.readBigUInt64LE(offset),
+    bytes: buffer.readBigUInt64LE(offset + 8),
+    replyPackets: buffer.readBigUInt64LE(offset + 16),
+    replyBytes: buffer.readBigUInt64LE(offset + 24),
+  };
+}
+
+export const trafficCodec: Codec<Traffic> = {
+  name: 'traffic',
+  size: 32,
+  encode: encodeTraffic,
+  decode: decodeTraffic,
+};
+
 /** struct uplink, 48 bytes */
 export interface Uplink {
   readonly ifindex: number;
@@ -914,6 +1039,17 @@ export const SEGMENT = { type: 2, keySize: 4, valueSize: 256, maxEntries: 16384,
 
 /** Every map of the object, by the name of its pin. */
 export const MAPS = {
+  /** affinity_key -> affinity */
+  weir_affinity: {
+    name: 'weir_affinity',
+    type: 9,
+    keySize: 20,
+    valueSize: 16,
+    maxEntries: 131072,
+    flags: 0,
+    key: affinityKeyCodec,
+    value: affinityCodec,
+  },
   /** __u32 -> api */
   weir_api: {
     name: 'weir_api',
@@ -930,7 +1066,7 @@ export const MAPS = {
     name: 'weir_backends',
     type: 1,
     keySize: 4,
-    valueSize: 32,
+    valueSize: 36,
     maxEntries: 262144,
     flags: 1,
     key: u32Codec,
@@ -1018,7 +1154,7 @@ export const MAPS = {
     name: 'weir_frontends',
     type: 1,
     keySize: 20,
-    valueSize: 32,
+    valueSize: 36,
     maxEntries: 262144,
     flags: 1,
     key: frontendKeyCodec,
@@ -1034,6 +1170,17 @@ export const MAPS = {
     flags: 0,
     key: u32Codec,
     value: hopCodec,
+  },
+  /** __u32 -> load */
+  weir_loads: {
+    name: 'weir_loads',
+    type: 2,
+    keySize: 4,
+    valueSize: 16,
+    maxEntries: 262144,
+    flags: 0,
+    key: u32Codec,
+    value: loadCodec,
   },
   /** local_key -> local_backend */
   weir_local: {
@@ -1111,6 +1258,17 @@ export const MAPS = {
     flags: 1,
     key: sysctlKeyCodec,
     value: sysctlCodec,
+  },
+  /** __u32 -> traffic */
+  weir_traffic: {
+    name: 'weir_traffic',
+    type: 6,
+    keySize: 4,
+    valueSize: 32,
+    maxEntries: 65536,
+    flags: 0,
+    key: u32Codec,
+    value: trafficCodec,
   },
   /** __u32 -> uplink */
   weir_uplinks: {

@@ -3,7 +3,6 @@
  * kernel; the copy here is read from there at start, so that a restart writes only differences.
  */
 import type { DesiredBackend, DesiredService } from '../core/desired.js';
-import type { Scheduler } from '../core/model.js';
 import type { Ip } from '../core/net.js';
 import { mergePlans, plan, type Row, rowKey, type Rows, toRows, type Write } from '../core/plan.js';
 import { WeirError } from '../errors.js';
@@ -11,10 +10,10 @@ import { u32Codec } from './codec.js';
 import {
   bytes,
   encodeService,
+  isHashed,
   type Numbering,
   RANKS,
-  SCHEDULER_NUMBER,
-  type Side,
+  type SelectionPlace,
   slotsRow,
   wordsOf,
 } from './encode.js';
@@ -43,7 +42,7 @@ const ORPHANS = '#orphans';
 export interface ServiceTablesOptions {
   /** ms for which a removed backend keeps the TCP flows it has. */
   readonly drain: number;
-  /** ms since some fixed point. */
+  /** ms of CLOCK_MONOTONIC, by which deadlines outlive the agent. */
   readonly clock: () => number;
 }
 
@@ -136,21 +135,23 @@ export class ServiceTables {
         if (number === undefined) throw full('backend');
         return number;
       },
-      chunk: (frontend, side, scheduler, words) =>
-        this.#reusable(before, frontend, side, scheduler, words) ?? this.#newRange(words, fresh, now),
+      chunk: (place, words) => this.#reusable(before, place, words) ?? this.#newRange(words, fresh, now),
     };
   }
 
   /** A range of this service's that holds the same already. A rotation is only taken over by the same frontend. */
-  #reusable(before: Rows, frontend: string, side: Side, scheduler: Scheduler, words: Uint32Array): number | undefined {
+  #reusable(before: Rows, { key, side, scheduler, affinity }: SelectionPlace, words: Uint32Array): number | undefined {
+    const hashed = isHashed(scheduler);
     for (const row of before.values()) {
-      if (row.table !== 'weir_frontends' || (scheduler !== 'maglev' && row.key !== frontend)) continue;
+      if (row.table !== 'weir_frontends' || (!hashed && row.key !== key)) continue;
       const value = decodeFrontend(Buffer.from(row.value, 'latin1'));
-      if (value.scheduler !== SCHEDULER_NUMBER[scheduler]) continue;
-      for (const { chunk, size } of scheduler === 'maglev' ? [value.outside, value.inside] : [value[side]]) {
-        if (chunk === 0 || wordsOf(value.scheduler, size) !== words.length) continue;
+      const alike = hashed ? isHashed(value.scheduler) : value.scheduler === scheduler;
+      if (!alike || value.affinity > 0 !== affinity > 0) continue;
+      for (const selection of hashed ? [value.outside, value.inside] : [value[side]]) {
+        const { chunk } = selection;
+        if (chunk === 0 || wordsOf(value, selection) !== words.length) continue;
         if (!before.has(rowKey(slotsRow(chunk, words.length)))) continue; // not a range of the arena, or somebody else's
-        const first = scheduler === 'maglev' ? 0 : 1; // the counter runs on
+        const first = hashed ? 0 : 1; // the counter runs on
         const present = this.#tables.arena.read(chunk, words.length).subarray(first);
         if (Buffer.compare(asBytes(present), asBytes(words.subarray(first))) === 0) return chunk;
       }
@@ -182,7 +183,9 @@ export class ServiceTables {
       }
       this.#draining.set(key, { service, until });
       kept.add(idOf(row));
-      const value = { ...decodeBackend(Buffer.from(row.value, 'latin1')), state: BACKEND_STATE.TERMINATING };
+      const backend = decodeBackend(Buffer.from(row.value, 'latin1'));
+      const deadline = backend.until || Math.min(Math.ceil(until / 1000), FOREVER);
+      const value = { ...backend, state: BACKEND_STATE.TERMINATING, until: deadline };
       named.add(value.service);
       rows.set(key, { ...row, value: bytes(backendCodec, value) });
     }
@@ -218,7 +221,9 @@ export class ServiceTables {
     for (const row of this.#tables.read('weir_backends')) {
       const backend = decodeBackend(Buffer.from(row.value, 'latin1'));
       this.#backends.adopt(backendName(backend.service, backend), idOf(row));
-      this.#own(owner.get(backend.service) ?? ORPHANS, row);
+      const service = owner.get(backend.service) ?? ORPHANS;
+      this.#own(service, row);
+      if (backend.until > 0) this.#draining.set(rowKey(row), { service, until: backend.until * 1000 });
     }
     for (const row of this.#tables.read('weir_local')) {
       this.#own(owner.get(decodeLocalKey(Buffer.from(row.key, 'latin1')).service) ?? ORPHANS, row);
@@ -232,11 +237,13 @@ export class ServiceTables {
   }
 
   #adoptSlots(service: string, frontend: Frontend): void {
-    for (const { chunk, size } of [frontend.outside, frontend.inside]) {
+    for (const selection of [frontend.outside, frontend.inside]) {
+      const { chunk } = selection;
       if (chunk === 0) continue;
-      const slots = slotsRow(chunk, wordsOf(frontend.scheduler, size));
+      const words = wordsOf(frontend, selection);
+      const slots = slotsRow(chunk, words);
       if (this.#rows.get(service)?.has(rowKey(slots))) continue;
-      if (this.#tables.arena.reserve(chunk, wordsOf(frontend.scheduler, size))) this.#own(service, slots);
+      if (this.#tables.arena.reserve(chunk, words)) this.#own(service, slots);
     }
   }
 
@@ -266,6 +273,8 @@ export interface Change {
   readonly fresh: ReadonlyMap<number, Uint32Array>;
 }
 
+/** As a deadline, s. */
+const FOREVER = 0xffff_ffff;
 const EMPTY: Rows = new Map();
 
 function idOf(row: Row): number {

@@ -34,6 +34,7 @@ test('where a map is full, the services that fit are served, and the one that do
     tables,
     (endpoints) => ({ ...nothing, endpoints }),
     (problem) => problems.push(problem),
+    0,
   );
   const filler = Array.from({ length: MAPS.weir_local.maxEntries }, (_, index) => {
     const key = Buffer.alloc(localKeyCodec.size);

@@ -18,6 +18,7 @@ const FRONTEND: Frontend = {
   exists: 1,
   outside: SELECTION,
   inside: { chunk: 0, size: 0, backends: 0 },
+  affinity: 0,
 };
 
 /** Makes and pins an empty map of that layout, and opens it. */
@@ -181,6 +182,7 @@ test('a bucket with more entries than a chunk is read with a larger chunk', (t) 
     node: 0,
     weight: 1,
     flags: 0,
+    until: 0,
   };
   for (let id = 0; id < 4; id++) table.set(id, backend);
   t.is([...table.entries()].length, 4);

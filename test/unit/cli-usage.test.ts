@@ -113,6 +113,7 @@ test('without flags the agent has the defaults of the contract', (t) => {
     metrics: { address: '127.0.0.1', port: 10249 },
     flowEntries: undefined,
     fastPath: true,
+    drainTimeout: 300_000,
   });
 });
 

@@ -4,7 +4,15 @@ import { maglevSize } from '../../src/core/maglev.js';
 import type { EndpointSlice, Service } from '../../src/core/model.js';
 import type { Row } from '../../src/core/plan.js';
 import { u32Codec } from '../../src/maps/codec.js';
-import { ANY_NODE, encodeService, type Numbering, RANKS, slotsRow, wordsOf } from '../../src/maps/encode.js';
+import {
+  ANY_NODE,
+  encodeService,
+  type Numbering,
+  RANKS,
+  type SelectionPlace,
+  slotsRow,
+  wordsOf,
+} from '../../src/maps/encode.js';
 import {
   BACKEND_FLAG,
   BACKEND_STATE,
@@ -36,7 +44,7 @@ class Counting implements Numbering {
     return 100 + this.backends.push(`${owner} ${address} ${port}`);
   }
 
-  chunk(_frontend: string, _side: string, _scheduler: string, words: Uint32Array): number {
+  chunk(_place: SelectionPlace, words: Uint32Array): number {
     return 999 + this.ranges.push(words);
   }
 }
@@ -278,10 +286,15 @@ test('what is named ranks before what names it', (t) => {
   t.is(new Set(order.map((table) => RANKS[table])).size, order.length);
 });
 
-test('a range takes a word more where it begins with a counter', (t) => {
-  t.is(wordsOf(SCHEDULER.MAGLEV, 251), 251);
-  t.is(wordsOf(SCHEDULER.RR, 3), 4);
-  t.is(wordsOf(SCHEDULER.RANDOM, 3), 4);
+test('a range takes words more for a counter, for weights, and for the members that affinity asks for', (t) => {
+  const words = (scheduler: number, size: number, affinity = 0): number =>
+    wordsOf({ scheduler, affinity }, { size, backends: 3 });
+  t.is(words(SCHEDULER.MAGLEV, 1021), 1021);
+  t.is(words(SCHEDULER.SH, 1021), 1021);
+  t.is(words(SCHEDULER.RR, 7), 8);
+  t.is(words(SCHEDULER.RANDOM, 3), 4);
+  t.is(words(SCHEDULER.LC, 3), 8);
+  t.is(words(SCHEDULER.LC, 3, 10), 11);
   t.deepEqual(slotsRow(7, 251), { table: 'slots', key: '\x07\0\0\0', value: '\xfb\0\0\0' });
 });
 

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The first packet of a flow: its backend is chosen, and the flow recorded, unless new flows come too fast and its hash carries it. */
+#ifndef WEIR_BEGIN_H
+#define WEIR_BEGIN_H
+
+#include "affinity.h"
+#include "record.h"
+
+/* Above the agent's rate of new flows on this core. */
+static __always_inline bool flooded(const struct packet *p)
+{
+	struct config *config = config_get();
+	__u32 zero = 0;
+	struct rate *rate = bpf_map_lookup_elem(&weir_rate, &zero);
+
+	if (!config || !rate || !config->flood_rate)
+		return false;
+	if (p->now - rate->since >= SECOND) {
+		rate->since = p->now;
+		rate->flows = 0;
+	}
+	return ++rate->flows > config->flood_rate;
+}
+
+/* Has this second's allowance been used up? Counts nothing. */
+static __always_inline bool flooding(const struct packet *p)
+{
+	struct config *config = config_get();
+	__u32 zero = 0;
+	struct rate *rate = bpf_map_lookup_elem(&weir_rate, &zero);
+
+	return config && rate && config->flood_rate && rate->flows > config->flood_rate && p->now - rate->since < SECOND;
+}
+
+/* Fills in a new flow towards a backend. */
+static __always_inline void flow_towards(const struct packet *p, struct flow *flow, __u32 service, __u32 id,
+					 const struct backend *backend)
+{
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->seen = p->now;
+	flow->backend = id;
+	flow->service = service;
+	flow->address = backend->address;
+	flow->port = backend->port;
+	flow->kind = FLOW_FORWARD;
+	flow->state = flow_first_state(p);
+}
+
+/* A flow that is known to nobody: choose its backend and record it. */
+static __noinline enum step flow_begin(void *ctx, struct packet *p, struct frontend *frontend, struct flow *flow,
+				       enum origin origin)
+{
+	const struct selection *from = origin == ORIGIN_POD ? &frontend->inside : &frontend->outside;
+	bool hashes = is_hashed(frontend->scheduler);
+	__u32 hashed = hashes ? select_hashed(p, frontend, from) : 0;
+	__u32 id = frontend->affinity ? affinity_find(p, frontend, from) : 0;
+	struct backend *backend;
+	enum step step;
+
+	if (!id)
+		id = hashes ? hashed : select_backend(frontend->scheduler, from);
+	backend = bpf_map_lookup_elem(&weir_backends, &id);
+	if (!backend)
+		return drop(p, REASON_INTERNAL);
+	p->backend = id;
+	flow_towards(p, flow, frontend->service, id, backend);
+	flow->forwarding = origin == ORIGIN_POD ? FORWARDING_NAT : frontend->forwarding;
+	if (flow->forwarding == FORWARDING_DSR && id == hashed && !(backend->flags & BACKEND_LOCAL) && flooded(p)) {
+		p->reason = REASON_UNRECORDED;
+		return STEP_NEXT;
+	}
+	step = record_flow(ctx, p, flow, origin, backend->flags);
+	if (step == STEP_NEXT && frontend->affinity)
+		affinity_keep(p, frontend->service, id);
+	return step;
+}
+
+/* The same for a flow whose backend, on this node, another node has chosen. */
+static __noinline enum step flow_begin_at(void *ctx, struct packet *p, struct frontend *frontend, __u32 id, struct flow *flow)
+{
+	struct backend *backend = bpf_map_lookup_elem(&weir_backends, &id);
+
+	if (!backend)
+		return drop(p, REASON_INTERNAL);
+	p->backend = id;
+	flow_towards(p, flow, frontend->service, id, backend);
+	flow->forwarding = FORWARDING_DSR;
+	return record_flow(ctx, p, flow, ORIGIN_OUTSIDE, backend->flags | BACKEND_LOCAL);
+}
+
+#endif
