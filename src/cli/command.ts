@@ -10,11 +10,18 @@ export interface CommandSpec<F extends Flags> {
   /** `status`, or `service list`. */
   readonly path: string;
   readonly summary: string;
+  /** What follows the path, as the help shows it: `<NAME>` must be there, `[NAME]` may. Default: nothing. */
+  readonly words?: readonly string[];
   readonly flags: F;
   /** What 0 and 1 mean here; 2 is the same everywhere. */
   readonly exits: Readonly<Record<0 | 1, string>>;
-  /** `given`: the flags that stand on the command line, by the keys of their values. */
-  run(values: Values<F>, context: Context, given: ReadonlySet<string>): Promise<ExitCode> | ExitCode;
+  /** `given`: the flags that stand on the command line, by the keys of their values; `words`: what follows the path. */
+  run(
+    values: Values<F>,
+    context: Context,
+    given: ReadonlySet<string>,
+    words: readonly string[],
+  ): Promise<ExitCode> | ExitCode;
 }
 
 /** A command with the types of its flags forgotten. */
@@ -28,14 +35,15 @@ export function defineCommand<F extends Flags>(spec: CommandSpec<F>): CliCommand
   const build: CliCommand['build'] = (parent, context, finish) => {
     const name = spec.path.split(' ').at(-1) ?? spec.path;
     const command = parent.command(name).summary(spec.summary).description(spec.summary).allowExcessArguments(true);
+    for (const word of spec.words ?? []) command.argument(word);
     addFlags(command, spec.flags);
     const exits = { ...spec.exits, 2: 'wrong usage' };
     const lines = Object.entries(exits).map(([code, meaning]) => `  ${code}  ${meaning}`);
     command.addHelpText('after', `\nExit codes:\n${lines.join('\n')}`);
     command.action(async () => {
-      const [extra] = command.args;
+      const extra = command.args[spec.words?.length ?? 0];
       if (extra !== undefined) throw usageError(`${spec.path}: unexpected argument ${JSON.stringify(extra)}`);
-      finish(await spec.run(command.opts<Values<F>>(), context, givenFlags(command)));
+      finish(await spec.run(command.opts<Values<F>>(), context, givenFlags(command), command.args));
     });
   };
   return { path: spec.path, build };

@@ -9,6 +9,7 @@ import { backendListCommand } from './backend.js';
 import { cleanupCommand } from './cleanup.js';
 import type { CliCommand, ExitCode } from './command.js';
 import { type Context, processContext, send } from './context.js';
+import { backendDrainCommand } from './drain.js';
 import { diffCommand } from './diff.js';
 import { dropsCommand } from './drops.js';
 import { usageError } from './flags.js';
@@ -23,6 +24,7 @@ const COMMANDS: readonly CliCommand[] = [
   statusCommand,
   serviceListCommand,
   backendListCommand,
+  backendDrainCommand,
   flowListCommand,
   policyCheckCommand,
   policyMatrixCommand,

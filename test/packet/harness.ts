@@ -47,6 +47,10 @@ export interface ServiceSpec {
   readonly scheduler?: Scheduler;
   readonly forwarding?: Forwarding;
   readonly policy?: TrafficPolicy;
+  /** As weir.io/weights has it. */
+  readonly weights?: string;
+  /** s */
+  readonly affinity?: number;
 }
 
 const CONFIG: Config = {
@@ -90,9 +94,9 @@ export class World implements Disposable {
 
   /** Back to a node that serves nothing and remembers nothing. */
   reset(): void {
+    this.#observer.forget();
     this.#now += 1_000_000; // numbers and chunks of the last test may be used again
     this.#services.commit(this.#services.prepare([], this.#services.services()));
-    this.#observer.forget();
     this.#node.sync({ ...this.#nodeState(), uplinks: [], pods: [], endpoints: new Map(), sources: [] });
     this.#node.sync(this.#nodeState());
     this.configure({});
@@ -242,6 +246,7 @@ function objects(spec: ServiceSpec): { service: Service; slice: EndpointSlice } 
   const annotations = {
     'weir.io/scheduler': spec.scheduler ?? 'maglev',
     'weir.io/forwarding': spec.forwarding ?? 'nat',
+    ...(spec.weights === undefined ? {} : { 'weir.io/weights': spec.weights }),
   };
   const service: Service = {
     kind: 'Service',
@@ -254,6 +259,7 @@ function objects(spec: ServiceSpec): { service: Service; slice: EndpointSlice } 
     internalTrafficPolicy: spec.policy ?? 'Cluster',
     externalTrafficPolicy: spec.policy ?? 'Cluster',
     healthCheckNodePort: 0,
+    ...(spec.affinity === undefined ? {} : { affinity: spec.affinity }),
   };
   const endpoint = (ip: Ip, terminating: boolean) => ({
     addresses: [ip],

@@ -62,6 +62,9 @@ const TABLES = [
   'weir_counters',
   'weir_hops',
   'weir_rate',
+  'weir_loads',
+  'weir_affinity',
+  'weir_traffic',
   'weir_backends',
   'weir_devices',
   'weir_endpoints',
@@ -146,8 +149,12 @@ export class Observer implements Disposable {
   forget(): void {
     this.age(() => undefined);
     for (const [key] of [...this.tables.weir_drops.entries()]) this.tables.weir_drops.delete(key);
-    for (const [id] of [...this.tables.weir_backends.entries()])
+    for (const [id] of [...this.tables.weir_backends.entries()]) {
       this.tables.weir_hops.set(id, { where: 0n, until: 0n });
+      this.tables.weir_loads.set(id, { flows: 0, changes: 0, counted: 0, changesBefore: 0 });
+      this.tables.weir_traffic.set(id, { packets: 0n, bytes: 0n, replyPackets: 0n, replyBytes: 0n });
+    }
+    for (const [key] of [...this.tables.weir_affinity.entries()]) this.tables.weir_affinity.delete(key);
     this.tables.weir_rate.set(0, { since: 0n, flows: 0n });
   }
 

@@ -17,8 +17,15 @@ const WRONG: readonly Wrong[] = [
   { args: ['agent', '--dataplane', 'ipvs'], line: '--dataplane: "ipvs" is not available yet' },
   { args: ['agent', '--xdp', 'fast'], line: '--xdp: "fast" is not one of auto, native, generic, off' },
   { args: ['agent', '--forwarding', 'dsr-l2'], line: '--forwarding: "dsr-l2" is not available yet' },
-  { args: ['agent', '--scheduler', 'wlc'], line: '--scheduler: "wlc" is not one of maglev, rr, random' },
-  { args: ['agent', '--scheduler', 'lc'], line: '--scheduler: "lc" is not available yet' },
+  { args: ['agent', '--scheduler', 'wlc'], line: '--scheduler: "wlc" is not one of maglev, rr, lc, sh, dh, random' },
+  {
+    args: ['agent', '--drain-timeout', 'soon'],
+    line: '--drain-timeout: "soon" is not a duration such as 30s, 500ms or 5m',
+  },
+  { args: ['backend', 'drain'], line: "missing required argument 'NAMESPACE/NAME'" },
+  { args: ['backend', 'drain', 'web'], line: 'backend drain: "web" is not NAMESPACE/NAME' },
+  { args: ['backend', 'drain', 'shop/web', 'pod-1'], line: 'backend drain: "pod-1" is not an address' },
+  { args: ['backend', 'drain', 'a/b', '10.0.0.1', 'c'], line: 'backend drain: unexpected argument "c"' },
   { args: ['agent', '--manifests', ''], line: '--manifests: "" is empty' },
   {
     args: ['agent', '--manifests', 'm', '--kubeconfig', 'k'],
