@@ -15,6 +15,7 @@ export class Sweeper implements Disposable {
   readonly #dataplane: Dataplane;
   readonly #log: Log;
   #walking = false;
+  #again = false;
   #crowded = false;
   #next: NodeJS.Timeout | undefined;
   /** One moment on both clocks: flows are timed in ticks, people read seconds. */
@@ -44,10 +45,19 @@ export class Sweeper implements Disposable {
     }, delay);
   }
 
-  /** Walks now, unless it is under way. */
+  /** Walks now; where a walk is under way, once more after it, since it may have passed what has changed meanwhile. */
   async sweep(): Promise<void> {
+    this.#again = true;
     if (this.#walking) return;
     this.#walking = true;
+    while (this.#again) {
+      this.#again = false;
+      await this.#walk();
+    }
+    this.#walking = false;
+  }
+
+  async #walk(): Promise<void> {
     try {
       const { ticks, time, kept, crowded } = await this.#dataplane.sweep();
       this.kept = kept;
@@ -55,8 +65,6 @@ export class Sweeper implements Disposable {
       this.clock = { ticks, ticksTime: time };
     } catch (error) {
       this.#log('error', describeError(error));
-    } finally {
-      this.#walking = false;
     }
   }
 

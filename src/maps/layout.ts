@@ -120,7 +120,7 @@ export const REASON = {
   MALFORMED: 1,
   /** more than 6 IPv6 extension headers */
   EXTENSION_HEADERS: 2,
-  /** the service has no endpoint anywhere: refused with RST or port unreachable */
+  /** the service has no endpoint anywhere, or the connection lost its own: refused with RST or port unreachable */
   NO_ENDPOINT: 3,
   /** the traffic policy is Local and this node has no endpoint */
   NO_LOCAL_ENDPOINT: 4,
@@ -163,7 +163,10 @@ export const REASON = {
 export const REASON_TEXT: Readonly<Record<number, { readonly name: string; readonly text: string }>> = {
   1: { name: 'malformed', text: "header truncated or inconsistent with the packet's length" },
   2: { name: 'extension-headers', text: 'more than 6 IPv6 extension headers' },
-  3: { name: 'no-endpoint', text: 'the service has no endpoint anywhere: refused with RST or port unreachable' },
+  3: {
+    name: 'no-endpoint',
+    text: 'the service has no endpoint anywhere, or the connection lost its own: refused with RST or port unreachable',
+  },
   4: { name: 'no-local-endpoint', text: 'the traffic policy is Local and this node has no endpoint' },
   5: { name: 'spoofed-source', text: 'the source address does not belong to the device it came from' },
   6: { name: 'dsr-source', text: 'tunnelled packet whose outer source is neither a node nor in --dsr-sources' },

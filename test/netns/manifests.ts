@@ -13,6 +13,8 @@ export interface ServiceSpec {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly externalTrafficPolicy?: 'Local';
   readonly healthCheckNodePort?: number;
+  /** s of session affinity. */
+  readonly affinity?: number;
   readonly pods: readonly (Pod | { readonly pod: Pod; readonly terminating: true })[];
 }
 
@@ -32,6 +34,9 @@ export function service(spec: ServiceSpec): object[] {
         ...(spec.externalIPs ? { externalIPs: spec.externalIPs } : {}),
         ...(spec.externalTrafficPolicy ? { externalTrafficPolicy: spec.externalTrafficPolicy } : {}),
         ...(spec.healthCheckNodePort ? { healthCheckNodePort: spec.healthCheckNodePort } : {}),
+        ...(spec.affinity
+          ? { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds: spec.affinity } } }
+          : {}),
         ports: [{ name: 'main', port, targetPort, protocol, ...(nodePort ? { nodePort } : {}) }],
       },
       ...(spec.loadBalancerIPs
@@ -58,6 +63,7 @@ function slice(spec: ServiceSpec, family: 'v4' | 'v6', port: number, protocol: s
       const terminating = 'pod' in entry;
       return {
         addresses: [pod.ip(family)],
+        targetRef: { kind: 'Pod', namespace: 'shop', name: pod.name },
         conditions: { ready: !terminating, serving: true, terminating },
         nodeName: pod.node.name,
       };

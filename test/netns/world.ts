@@ -7,7 +7,7 @@
  * IPv6 likewise (fd00:9::, fd00:0::, fd00:244:N::). Everything carries a prefix of this run's own, so runs can coexist, and
  * dispose removes it all, also after a failure.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -340,6 +340,14 @@ export class Node {
       () =>
         `${this.name} does not agree with the manifests: ${this.run(WEIR, 'diff', ...flags, '--bpf-root', this.bpfRoot)}`,
     );
+  }
+
+  /** Runs a weir command that may answer no: its JSON output and its exit status. */
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters
+  asks<T>(...args: string[]): { status: number | null; answer: T } {
+    const command = [WEIR, ...args, '-o', 'json', '--bpf-root', this.bpfRoot];
+    const { status, stdout } = spawnSync('ip', ['netns', 'exec', this.space, ...command], { encoding: 'utf8' });
+    return { status, answer: JSON.parse(stdout) as T };
   }
 
   /** Exit status of a weir command. */

@@ -16,7 +16,12 @@ function chosen(outcome: Outcome): string | undefined {
 const syn = (r: Roster, port: number) => tcp(end(r.client, port), end(r.vip, 80), 'SYN');
 
 /** Opens a connection from each port in turn. */
-function open(world: World, r: Roster, ports: readonly number[], program: Program = 'weir_up_in'): (string | undefined)[] {
+function open(
+  world: World,
+  r: Roster,
+  ports: readonly number[],
+  program: Program = 'weir_up_in',
+): (string | undefined)[] {
   return ports.map((port) => chosen(world.run(program, syn(r, port))));
 }
 
@@ -115,4 +120,3 @@ both('the sweep counts anew what the kernel has evicted, and falsifies nothing',
   await world.sweep();
   t.deepEqual(loads(world, r.remote), left);
 });
-

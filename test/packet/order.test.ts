@@ -419,6 +419,26 @@ test.serial('a backend that leaves keeps its entry and its name until its grace 
   cluster.isServed('back again');
 });
 
+test.serial('a restart neither forgets nor prolongs the grace of a backend that leaves', (t) => {
+  const cluster = new Cluster(t);
+  cluster.change(set(service('web', { clusterIps: ips('10.96.0.1') }), slice('web', ['10.1.0.1', '10.1.0.2'])));
+  cluster.now = 10_000;
+  cluster.change(set(slice('web', ['10.1.0.1'])));
+  const until = (): number[] =>
+    [...cluster.tables.read('weir_backends')].map(({ value }) => decodeBackend(Buffer.from(value, 'latin1')).until);
+  t.deepEqual(until().sort(), [0, 12]);
+  cluster.now = 11_000;
+  t.is(cluster.restart(), 0);
+  t.deepEqual(until().sort(), [0, 12]);
+  t.deepEqual(cluster.services.drained(), []);
+  cluster.now = 12_000;
+  t.deepEqual(cluster.services.drained(), ['shop/web']);
+  cluster.change([]);
+  t.deepEqual(until(), [0]);
+  cluster.change(set(slice('web', ['10.1.0.1', '10.1.0.2'])));
+  t.deepEqual(until(), [0, 0], 'who comes back stays');
+});
+
 test.serial(
   'a service that goes is not waited for, and its backends have their whole grace when it comes back',
   (t) => {

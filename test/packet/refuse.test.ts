@@ -165,6 +165,22 @@ both(
   },
 );
 
+both(
+  'a connection that has lost its endpoint is reset where the policy is Local and others are elsewhere',
+  (t, world, r) => {
+    world.serve({ frontends: [r.vip], endpoints: [r.pod1], policy: 'Local' });
+    const syn = tcp(end(r.client, 40000), end(r.vip, 80), 'SYN');
+    world.run('weir_up_in', syn);
+    world.serve({ frontends: [r.vip], endpoints: [r.remote[0]], policy: 'Local' });
+    world.seen.age(() => undefined); // its grace has ended, and the sweep has been there
+    const segment = syn.flags('ACK', 'PSH').data('x');
+    happened(t, world.run('weir_xdp', segment), { verdict: 'XDP_PASS', untouched: segment });
+    const outcome = world.run('weir_up_in', segment);
+    t.deepEqual(outcome.counters, { 'no-endpoint': 1 });
+    t.like(outcome.packet, { ip: { source: r.vip, destination: r.client }, tcp: { flags: 'RST' } });
+  },
+);
+
 both('a pod on this node reaches endpoints elsewhere in spite of the policy', (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [r.remote[0]], policy: 'Local' });
   const packet = tcp(end(r.pod1, 40000), end(r.vip, 80), 'SYN');
