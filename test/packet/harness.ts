@@ -7,7 +7,7 @@ import type { EndpointSlice, Forwarding, Scheduler, Service, TrafficPolicy } fro
 import type { Link } from '../../src/core/network.js';
 import { familyOf, type Ip, parsePrefix, type Protocol } from '../../src/core/net.js';
 import { type Dataplane, openDataplane, type SweepResult } from '../../src/loader/dataplane.js';
-import { testRun } from '../../src/loader/program.js';
+import { type TestResult, testRun } from '../../src/loader/program.js';
 import { KernelTables } from '../../src/maps/kernel-tables.js';
 import { type Config, configCodec, LAYOUT_HASH } from '../../src/maps/layout.js';
 import { type NodeState, NodeTables } from '../../src/maps/node.js';
@@ -79,11 +79,11 @@ export class World implements Disposable {
   readonly #observer: Observer;
   #now = 0;
 
-  constructor(objectPath = 'bpf/build/weir.bpf.o') {
+  constructor(objectPath = 'bpf/build/weir.bpf.o', flowEntries = { v4: 131072, v6: 131072 }) {
     this.#dataplane = openDataplane({
       objectPath,
       bpfRoot: this.#root + '/weir',
-      flowEntries: { v4: 131072, v6: 131072 },
+      flowEntries,
     });
     this.#tables = new KernelTables(this.#dataplane.root);
     this.#node = new NodeTables(this.#tables);
@@ -100,6 +100,11 @@ export class World implements Disposable {
     this.#node.sync({ ...this.#nodeState(), uplinks: [], pods: [], endpoints: new Map(), sources: [] });
     this.#node.sync(this.#nodeState());
     this.configure({});
+  }
+
+  /** Directory of the pins. */
+  get root(): string {
+    return this.#dataplane.root;
   }
 
   /** Settings of the agent; the others as by default. */
@@ -149,6 +154,16 @@ export class World implements Disposable {
     return this.#run(program, packet, device, 0);
   }
 
+  /** As `run`, for packets by the thousand: only the frame that comes out. */
+  runBlind(program: Program, packet: Packet): Buffer {
+    return this.#execute(program, packet.bytes(), 'up0', 0).data;
+  }
+
+  /** Packets of all runs that ended for this reason. */
+  packets(reason: string): number {
+    return this.#observer.packets(reason);
+  }
+
   /** As `run`, at TC, of a frame whose device has summed up the whole packet; fails where the program spoils that sum. */
   runSummed(program: Exclude<Program, 'weir_xdp'>, packet: Packet, device: DeviceName = 'up0'): Outcome {
     return this.#run(program, packet, device, CHECKSUM_COMPLETE);
@@ -173,13 +188,18 @@ export class World implements Disposable {
     const data = Buffer.isBuffer(packet) ? packet : packet.bytes();
     const before = this.#observer.look();
     const xdp = program === 'weir_xdp';
-    const context = xdp ? xdpContext(data.length, this.ifindex(device)) : skbContext(this.ifindex(device));
-    const result = testRun(this.#dataplane.program(program), { data, context, contextRoom: context.length, flags });
+    const result = this.#execute(program, data, device, flags);
     const verdict = (xdp ? XDP_VERDICTS[result.verdict] : TC_VERDICTS[result.verdict]) ?? `${result.verdict}`;
     const frame = Buffer.from(result.data);
     const readable = frame.length >= ETHERNET ? decode(frame) : {};
     const mark = xdp ? 0 : result.context.readUInt32LE(SKB.mark);
     return { verdict, frame, packet: readable, mark, ...this.#observer.since(before) };
+  }
+
+  #execute(program: Program, data: Buffer, device: DeviceName, flags: number): TestResult {
+    const index = this.ifindex(device);
+    const context = program === 'weir_xdp' ? xdpContext(data.length, index) : skbContext(index);
+    return testRun(this.#dataplane.program(program), { data, context, contextRoom: context.length, flags });
   }
 
   #nodeState(): NodeState {

@@ -121,6 +121,12 @@ export class Observer implements Disposable {
     };
   }
 
+  /** Packets that ended for this reason, ever. */
+  packets(reason: string): number {
+    const counts = [...this.tables.weir_counters.entriesPerCpu()].filter(([number]) => nameOf(number) === reason);
+    return Number(counts.flatMap(([, cores]) => cores).reduce((sum, { packets }) => sum + packets, 0n));
+  }
+
   flows(): SeenFlow[] {
     const v4 = [...this.tables.weir_flows4.entries()].map(([key, flow]) => {
       const wide = { ...key, source: fromNumber(key.source), destination: fromNumber(key.destination) };
