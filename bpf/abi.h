@@ -103,7 +103,8 @@ enum hook {
 enum reason {
 	REASON_MALFORMED = 1, /* header truncated or inconsistent with the packet's length */
 	REASON_EXTENSION_HEADERS = 2, /* more than 6 IPv6 extension headers */
-	REASON_NO_ENDPOINT = 3, /* the service has no endpoint anywhere, or the connection lost its own: refused with RST or port unreachable */
+	REASON_NO_ENDPOINT =
+		3, /* the service has no endpoint anywhere, or the connection lost its own: refused with RST or port unreachable */
 	REASON_NO_LOCAL_ENDPOINT = 4, /* the traffic policy is Local and this node has no endpoint */
 	REASON_SPOOFED_SOURCE = 5, /* the source address does not belong to the device it came from */
 	REASON_DSR_SOURCE = 6, /* tunnelled packet whose outer source is neither a node nor in --dsr-sources */

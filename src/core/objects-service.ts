@@ -1,5 +1,6 @@
 /** v1 Service -> model. */
 import {
+  type Fault,
   keepEntries,
   readChoice,
   readIps,
@@ -35,12 +36,14 @@ export function readService(root: Field, id: Identity): Reading {
   const loadBalancerIps = readIngress(root.at('status').object().at('loadBalancer').object());
   const ports = readPorts(spec);
   const annotations = keepEntries(metadata.at('annotations'), KEPT);
-  const local = annotations[LOCAL_ANNOTATION] === 'true';
+  const notes: Fault[] = [];
+  const local = readLocal(annotations, notes);
   const affinity = readAffinity(spec);
   const reachable =
     clusterIps.length + externalIps.length + loadBalancerIps.length > 0 || ports.some((port) => port.nodePort > 0);
   if (!reachable && root.faults.length === 0) return { ignored: 'no address and no node port' };
   return {
+    notes,
     resource: {
       kind: 'Service',
       ...id,
@@ -65,6 +68,16 @@ function readHealthCheckNodePort(spec: Field): number {
   const field = spec.at('healthCheckNodePort');
   const applies = spec.at('type').value === 'LoadBalancer' && spec.at('externalTrafficPolicy').value === 'Local';
   return applies && !field.absent && field.value !== 0 ? readPort(field) : 0;
+}
+
+/** Whether kube-router's annotation makes the external policy Local. */
+function readLocal(annotations: Readonly<Record<string, string>>, notes: Fault[]): boolean {
+  const text = annotations[LOCAL_ANNOTATION] ?? 'false';
+  if (text !== 'true' && text !== 'false') {
+    const message = `unknown value '${text}', must be true or false: using false`;
+    notes.push({ field: `metadata.annotations[${LOCAL_ANNOTATION}]`, message });
+  }
+  return text === 'true';
 }
 
 function readPolicy(field: Field): TrafficPolicy {

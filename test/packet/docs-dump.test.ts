@@ -75,6 +75,8 @@ function fill(root: string): void {
   api.set(0, { address: 'https://10.0.0.254:6443' });
   using drops = openTable(root, MAPS.weir_drops);
   const where = { source: ip('192.0.2.9'), destination: ip('203.0.113.7'), port: 80, protocol: 6 };
+  using affinity = openTable(root, MAPS.weir_affinity);
+  affinity.set({ client: ip('192.0.2.9'), service: 1 }, { seen: 1n, backend: 1 });
   const drop = { count: 1n, first: 1n, last: 1n, ifindex: 2, rule: 0 };
   drops.set({ ...where, reason: REASON.NO_ENDPOINT, hook: HOOK.UP_IN }, drop);
 }

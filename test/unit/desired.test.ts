@@ -179,6 +179,14 @@ const ANNOTATIONS = [
   { annotations: {}, scheduler: 'maglev', forwarding: 'nat' },
   { annotations: { 'weir.io/scheduler': 'rr' }, scheduler: 'rr', forwarding: 'nat' },
   { annotations: { 'weir.io/scheduler': 'random' }, scheduler: 'random', forwarding: 'nat' },
+  ...(['lc', 'sh', 'dh'] as const).flatMap((scheduler) =>
+    ['weir.io/scheduler', 'kube-router.io/service.scheduler'].map((key) => ({
+      annotations: { [key]: scheduler },
+      scheduler,
+      forwarding: 'nat' as const,
+    })),
+  ),
+  { annotations: { 'kube-router.io/service.hairpin': '' }, scheduler: 'maglev', forwarding: 'nat' },
   { annotations: { 'weir.io/scheduler': 'maglev' }, scheduler: 'maglev', forwarding: 'nat' },
   { annotations: { 'weir.io/forwarding': 'dsr' }, scheduler: 'maglev', forwarding: 'dsr' },
   { annotations: { 'weir.io/forwarding': 'nat' }, scheduler: 'maglev', forwarding: 'nat' },
@@ -238,6 +246,42 @@ for (const { annotation, value } of NOT_UNDERSTOOD) {
     t.regex(desired.problems[0]?.message ?? '', /using (maglev|nat)$/);
   });
 }
+
+test('weights go by pod or address, an address first, and by slice where the service says nothing', (t) => {
+  const own = [endpoint('10.1.0.1', { pod: 'web-1' }), endpoint('10.1.0.2', { pod: 'web-2' }), endpoint('10.1.0.3')];
+  const slices = [slice('web', own, { weight: 5 }), slice('web', ['10.1.0.4', '2001:db8:1::1'], { name: 'web-2' })];
+  const annotations = { 'weir.io/weights': 'web-1=2, web-2=3 ,10.1.0.2=0,2001:DB8:1:0::1 = 100, gone=7,' };
+  const desired = compile({ clusterIps: ips('10.96.0.1', 'fd00::1'), annotations }, slices);
+  const weights = desired.ports[0]?.backends.map(({ address, weight }) => `${address} ${weight}`);
+  t.deepEqual(weights, ['10.1.0.1 2', '10.1.0.2 0', '10.1.0.3 5', '10.1.0.4 1', '2001:db8:1::1 100']);
+  t.deepEqual(desired.problems, []);
+});
+
+for (const bad of ['web-1', 'web-1=', '=3', 'web-1=101', 'web-1=-1', 'web-1=1.5', 'web-1=many', 'web 1=2']) {
+  test(`the weight '${bad}' is one problem of the service, and the others count`, (t) => {
+    const annotations = { 'weir.io/weights': `${bad}, 10.1.0.1=4, ${bad}` };
+    const desired = compile({ clusterIps: ips('10.96.0.1'), annotations });
+    t.is(desired.problems.length, 1);
+    t.like(desired.problems[0], { object: 'Service shop/web', field: 'metadata.annotations[weir.io/weights]' });
+    t.true(desired.problems[0]?.message.startsWith(`'${bad}', '${bad}': must be`));
+    t.deepEqual(
+      desired.ports[0]?.backends.map(({ weight }) => weight),
+      [4, 1],
+    );
+  });
+}
+
+test('a service whose endpoints all weigh nothing has nobody', (t) => {
+  const annotations = { 'weir.io/weights': '10.1.0.1=0,10.1.0.2=0' };
+  const [frontend] = frontends(compile({ clusterIps: ips('10.96.0.1'), annotations }));
+  t.false(frontend?.exists);
+  t.is(frontend?.inside.length, 2, 'they keep what they have');
+});
+
+test('session affinity holds for every frontend', (t) => {
+  for (const { affinity } of frontends(compile({ ...EVERYWHERE, affinity: 60 }))) t.is(affinity, 60);
+  for (const { affinity } of frontends(compile(EVERYWHERE))) t.is(affinity, 0);
+});
 
 test('DSR holds for all kinds of frontends but ClusterIP', (t) => {
   const desired = compile({ ...EVERYWHERE, annotations: { 'weir.io/forwarding': 'dsr' } });

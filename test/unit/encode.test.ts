@@ -170,6 +170,37 @@ for (const { family, vip, other, cluster, local, remote } of FAMILIES) {
     t.is(frontend(other).outside.chunk, 1001);
   });
 
+  test(`lc has a list of backends with their weights, beside the place of the next (${family})`, (t) => {
+    const weights = `${remote}=3`;
+    const annotations = { 'weir.io/scheduler': 'lc', 'weir.io/weights': weights };
+    const { frontend, numbering } = encode({ externalIps: ips(vip), annotations }, BOTH);
+    const ids = numbering.ranges.map((words) => [...words]);
+    t.is(ids.length, 1, 'both sides have the same');
+    t.is(ids[0]?.length, 6);
+    t.deepEqual(ids[0]?.slice(0, 2), [0, 0]);
+    t.deepEqual([ids[0]?.[3], ids[0]?.[5]].sort(), [1, 3]);
+    t.like(frontend(vip), { scheduler: SCHEDULER.LC, outside: { size: 2, backends: 2 } });
+  });
+
+  test(`sh and dh have the tables of maglev (${family})`, (t) => {
+    const of = (scheduler: string) =>
+      encode({ externalIps: ips(vip), annotations: { 'weir.io/scheduler': scheduler } }, BOTH).numbering.ranges[0];
+    t.deepEqual(of('sh'), of('maglev'));
+    t.deepEqual(of('dh'), of('maglev'));
+  });
+
+  test(`session affinity appends the members in ascending order (${family})`, (t) => {
+    for (const scheduler of ['maglev', 'sh', 'dh', 'rr', 'random', 'lc']) {
+      const annotations = { 'weir.io/scheduler': scheduler };
+      const { frontend, numbering } = encode({ externalIps: ips(vip), annotations, affinity: 30 }, BOTH);
+      const plain = encode({ externalIps: ips(vip), annotations }, BOTH).numbering.ranges[0];
+      t.deepEqual([...(numbering.ranges[0] ?? [])], [...(plain ?? []), 101, 102], scheduler);
+      t.is(frontend(vip).affinity, 30);
+      const { outside } = frontend(vip);
+      t.is(wordsOf(frontend(vip), outside), numbering.ranges[0]!.length);
+    }
+  });
+
   test(`policy Local gives clients out there another table than clients on this node (${family})`, (t) => {
     const { frontend, numbering } = encode({ externalIps: ips(vip), externalTrafficPolicy: 'Local' }, BOTH);
     t.deepEqual(

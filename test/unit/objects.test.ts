@@ -84,6 +84,85 @@ test('a Service becomes its addresses, ports and policies, with what Kubernetes 
   ]);
 });
 
+const AFFINITIES = [
+  { spec: {}, affinity: undefined },
+  { spec: { sessionAffinity: 'None' }, affinity: undefined },
+  { spec: { sessionAffinity: 'ClientIP' }, affinity: 10_800 },
+  { spec: { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds: 1 } } }, affinity: 1 },
+  {
+    spec: { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds: 86_400 } } },
+    affinity: 86_400,
+  },
+  {
+    spec: { sessionAffinity: 'None', sessionAffinityConfig: { clientIP: { timeoutSeconds: 9 } } },
+    affinity: undefined,
+  },
+];
+for (const { spec, affinity } of AFFINITIES) {
+  test(`${JSON.stringify(spec)} is an affinity of ${affinity ?? 'no'} seconds`, (t) => {
+    t.is(serviceOf(rawService('web', 1, { ...spec })).affinity, affinity);
+  });
+}
+
+for (const timeoutSeconds of [0, 86_401, 1.5, '60']) {
+  test(`a session affinity of ${JSON.stringify(timeoutSeconds)} seconds makes the service invalid`, (t) => {
+    const spec = { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds } } };
+    const parsed = parseResource(rawService('web', 1, spec));
+    t.is(parsed.kind, 'invalid');
+    if (parsed.kind !== 'invalid') return;
+    t.is(parsed.problems[0]?.field, 'spec.sessionAffinityConfig.clientIP.timeoutSeconds');
+  });
+}
+
+test("kube-router's service.local makes the external policy Local and the internal one Cluster", (t) => {
+  const annotated = (value: string, spec: object) => ({
+    ...rawService('web', 1, { ...spec }),
+    metadata: { ...meta, annotations: { 'kube-router.io/service.local': value } },
+  });
+  const local = serviceOf(annotated('true', { internalTrafficPolicy: 'Local' }));
+  t.like(local, { internalTrafficPolicy: 'Cluster', externalTrafficPolicy: 'Local' });
+  t.like(serviceOf(annotated('false', {})), { externalTrafficPolicy: 'Cluster' });
+  const parsed = parseResource(annotated('yes', { externalTrafficPolicy: 'Local' }));
+  t.is(parsed.kind, 'resource');
+  if (parsed.kind !== 'resource') return;
+  t.like(parsed.resource, { externalTrafficPolicy: 'Local' });
+  t.deepEqual(
+    parsed.problems.map(({ field }) => field),
+    ['metadata.annotations[kube-router.io/service.local]'],
+  );
+});
+
+const WEIGHTS = [
+  { text: '0', weight: 0 },
+  { text: '1', weight: undefined },
+  { text: '100', weight: 100 },
+];
+for (const { text, weight } of WEIGHTS) {
+  test(`a slice annotated weir.io/weight ${text} has it for all its endpoints`, (t) => {
+    const parsed = parseResource(weighted(text));
+    t.is(parsed.kind, 'resource');
+    if (parsed.kind === 'resource') t.like(parsed.resource, { weight });
+  });
+}
+
+for (const text of ['', '101', '-1', '2.5', 'heavy']) {
+  test(`a slice annotated weir.io/weight '${text}' is noted, and counts as if it were not`, (t) => {
+    const parsed = parseResource(weighted(text));
+    t.is(parsed.kind, 'resource');
+    if (parsed.kind !== 'resource') return;
+    t.false('weight' in parsed.resource);
+    t.deepEqual(
+      parsed.problems.map(({ field }) => field),
+      ['metadata.annotations[weir.io/weight]'],
+    );
+  });
+}
+
+function weighted(text: string): object {
+  const raw = slice({}) as { metadata: object };
+  return { ...raw, metadata: { ...raw.metadata, annotations: { 'weir.io/weight': text } } };
+}
+
 test('a Service of an edge box needs neither namespace nor cluster address', (t) => {
   const service = serviceOf({
     apiVersion: 'v1',
