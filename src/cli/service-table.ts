@@ -33,6 +33,8 @@ export interface FrontendRow {
   readonly portName: string;
   readonly scheduler: string;
   readonly forwarding: string;
+  /** s for which a client keeps its backend, 0: no session affinity. */
+  readonly affinity: number;
   readonly backends: readonly BackendRow[];
 }
 
@@ -114,6 +116,7 @@ export function readServices(root: string): ServiceRow[] {
       portName: label.port,
       scheduler: schedulerName(frontend.scheduler),
       forwarding: forwardingName(frontend.forwarding),
+      affinity: frontend.affinity,
       backends: all.filter((backend) => familyOf(backend.address) === familyOf(address)).map(withoutProtocol),
     };
     service.rows.push({ kind: frontend.kind, row });
@@ -143,10 +146,10 @@ function byPlace(a: FrontendRow, b: FrontendRow): number {
 export function formatServices(services: readonly ServiceRow[]): string {
   const lines = services.flatMap((service) =>
     service.frontends.flatMap((frontend) => {
-      const { protocol, address, port, kind, portName, scheduler, forwarding, backends } = frontend;
+      const { protocol, address, port, kind, portName, scheduler, forwarding, affinity, backends } = frontend;
       const name = formatLabel({ ...service, port: portName });
       return [
-        `${protocol} ${formatSocket(address, port)} ${kind} ${name} ${scheduler} ${forwarding}`,
+        `${protocol} ${formatSocket(address, port)} ${kind} ${name} ${scheduler} ${forwarding}${affinity > 0 ? ` affinity ${affinity}s` : ''}`,
         ...backends.map(formatBackend),
       ];
     }),

@@ -5,7 +5,10 @@ import type { ServiceRow } from '../../src/cli/service-table.js';
 import { FLOW_KIND, FLOW_STATE, FORWARDING, MAPS } from '../../src/maps/layout.js';
 import { openTable } from '../../src/maps/table.js';
 import { weir } from '../unit/cli-context.js';
-import { givenServices, ip, writeConfig } from './cli-world.js';
+import { compileService } from '../../src/core/desired.js';
+import { KernelTables } from '../../src/maps/kernel-tables.js';
+import { ServiceTables } from '../../src/maps/services.js';
+import { givenRoot, givenServices, ip, SETTINGS, WEB, WEB_SLICE, writeConfig } from './cli-world.js';
 import { bpfDescriptors } from './loader-world.js';
 
 const SECOND = 1_000_000_000n;
@@ -85,6 +88,22 @@ test('the table of services names what the JSON names', async (t) => {
     stdout,
     /^TCP 203\.0\.113\.7:80 ExternalIP shop\/web:http maglev dsr\n {2}-> 10\.244\.1\.5:8080 node-a active weight 1 flows 0$/m,
   );
+});
+
+test('session affinity and weights are told', async (t) => {
+  const root = givenRoot(t);
+  using tables = new KernelTables(root);
+  const services = new ServiceTables(tables, { drain: 0, clock: () => 0 });
+  const annotations = { 'weir.io/scheduler': 'lc', 'weir.io/weights': '10.244.1.5=7' };
+  const web = compileService({ ...WEB, annotations, affinity: 600 }, [WEB_SLICE], SETTINGS);
+  services.commit(services.prepare([web], []));
+  const { stdout } = await weir(['service', 'list', '--bpf-root', root]);
+  t.regex(
+    stdout,
+    /^TCP 203\.0\.113\.7:80 ExternalIP shop\/web:http lc nat affinity 600s\n {2}-> 10\.244\.1\.5:8080 .* weight 7 /m,
+  );
+  const [row] = await asked<ServiceRow[]>(root, 'service', 'list');
+  t.is(row?.frontends[0]?.affinity, 600);
 });
 
 test('every backend of every service port has one row', async (t) => {

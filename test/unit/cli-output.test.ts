@@ -25,11 +25,11 @@ test('services are listed the way ipvsadm lists them', (t) => {
     {
       namespace: 'shop',
       name: 'web',
-      frontends: [{ ...frontend, scheduler: 'rr', forwarding: 'dsr', backends: [backend] }],
+      frontends: [{ ...frontend, scheduler: 'rr', forwarding: 'dsr', affinity: 60, backends: [backend] }],
     },
   ];
   const lines = [
-    'TCP [fd00::1]:30080 NodePort shop/web:http rr dsr',
+    'TCP [fd00::1]:30080 NodePort shop/web:http rr dsr affinity 60s',
     '  -> [fd00::5]:8080 - terminating weight 2 flows 3',
     '',
   ];
