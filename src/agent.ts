@@ -32,6 +32,8 @@ export class Agent implements Disposable {
   #settings: Settings;
   /** Some object or file could not be used before the source had spoken. */
   #broken = false;
+  /** The kernel holds what this agent has put there, and nothing from before its start or a failure. */
+  #tidy = false;
   /** Entries written before the source had spoken. */
   #early = 0;
   #reading = false;
@@ -111,9 +113,7 @@ export class Agent implements Disposable {
   #firstSync(): void {
     const started = performance.now();
     const { desired, gone } = this.#take();
-    const known = new Set(this.#options.runServiceProxy ? this.#store.services() : []);
-    const vanished = this.#vanished(known);
-    const writes = this.#apply(desired, [...gone, ...vanished]) + this.#follow() + this.#early;
+    const writes = this.#apply(desired, gone) + this.#follow() + this.#early;
     this.#plane.recordSync();
     this.#succeeded(started);
     const took = Math.round(performance.now() - started);
@@ -124,7 +124,8 @@ export class Agent implements Disposable {
    * Services that the kernel has and no object names any more. Not while objects are broken: they may be what is broken, and
    * what worked goes on until the next start.
    */
-  #vanished(known: ReadonlySet<string>): string[] {
+  #vanished(): string[] {
+    const known = new Set(this.#options.runServiceProxy ? this.#store.services() : []);
     const vanished = this.#plane.services().filter((key) => !known.has(key));
     if (!this.#broken || vanished.length === 0) return vanished;
     this.#log('warn', `kept services=${vanished.join()}: no object names them, but some objects are broken`);
@@ -151,7 +152,8 @@ export class Agent implements Disposable {
       this.#follow();
     }
     const { desired, gone } = this.#store.take(this.#settings);
-    return this.#options.runServiceProxy ? { desired, gone } : { desired: [], gone };
+    const all = this.#tidy ? gone : [...new Set([...gone, ...this.#vanished()])];
+    return { desired: this.#options.runServiceProxy ? desired : [], gone: all };
   }
 
   #apply(desired: readonly DesiredService[], gone: readonly string[]): number {
@@ -162,6 +164,7 @@ export class Agent implements Disposable {
   #succeeded(started: number): void {
     this.#observation.succeeded(started, this.#all);
     this.#all = false;
+    this.#tidy = true;
   }
 
   /** After a failure the kernel is read again, so that the next attempt starts from what is. */
@@ -170,6 +173,7 @@ export class Agent implements Disposable {
       work();
     } catch (error) {
       this.#observation.progress.failed(error);
+      this.#tidy = false;
       this.#log('error', describeError(error));
       try {
         this.#plane.recover();
