@@ -18,9 +18,9 @@ export npm_config_nodedir := $(shell d=$$(node -p 'require("path").resolve(proce
 # node-addon-api 3, with which the FFI is written, is not C++20, and the headers of Node 24 ask for that unless told otherwise
 export CXXFLAGS ?= -std=gnu++17
 
-.PHONY: build test demo bench check clean deps layout format test-unit test-packet test-netns
+.PHONY: build test demo bench check clean deps layout format test-unit test-packet test-netns test-vm
 
-build: deps $(BPF_OBJECT) dist/.built
+build: deps $(BPF_OBJECT) dist/.built dist/bundle/cli/weir
 
 deps: node_modules/.installed
 	@scripts/install-packages
@@ -41,6 +41,10 @@ dist/.built: $(TS_SOURCES) tsconfig.json node_modules/.installed
 	node_modules/.bin/tsc -p tsconfig.json
 	@touch $@
 
+# the command line in one file
+dist/bundle/cli/weir: dist/.built
+	node dist/scripts/bundle.js
+
 # src/maps/layout.ts is generated from the object's BTF and committed
 layout: $(BPF_OBJECT) dist/.built
 	node dist/scripts/layout.js $(BPF_OBJECT)
@@ -56,6 +60,10 @@ test-packet: build
 
 test-netns: build
 	node_modules/.bin/ava 'dist/test/netns/**/*.test.js'
+
+# the same stories in virtual machines, on every kernel that is supported; `make test` has one of them
+test-vm: build
+	WEIR_KERNELS=5.10,6.1,6.12 node_modules/.bin/ava 'dist/test/vm/**/*.test.js'
 
 demo: build
 	@node dist/scripts/demo.js $(if $(KEEP),--keep) $(if $(STOP),--stop)

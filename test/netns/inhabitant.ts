@@ -49,7 +49,7 @@ export type Command =
   | { readonly do: 'speak'; readonly id: number }
   | { readonly do: 'release'; readonly id: number };
 
-const TIMEOUT = 3000;
+const TIMEOUT = 3000 * Number(process.env['WEIR_TIME_FACTOR'] ?? 1);
 const servers = new Map<number, Server | UdpSocket>();
 const held = new Map<number, Socket>();
 let nextHeld = 1;

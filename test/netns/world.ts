@@ -42,7 +42,8 @@ export function removeWorld({ directory, spaces, processes }: WorldRecord): void
 }
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-export const WEIR = join(ROOT, 'bin/weir');
+/** WEIR_PROGRAM: another build of the command line, such as the one in a single file. */
+export const WEIR = process.env['WEIR_PROGRAM'] ?? join(ROOT, 'bin/weir');
 const INHABITANT = fileURLToPath(new URL('./inhabitant.js', import.meta.url));
 /** Emulated machines are slow: all patience is multiplied. */
 export const PATIENCE = Number(process.env['WEIR_TIME_FACTOR'] ?? 1);

@@ -1,0 +1,78 @@
+/**
+ * Stock Debian kernels for the virtual machines: found and downloaded through apt, unpacked below .cache/kernels, and never
+ * installed. The names of packages roll with every security update, so a kernel is asked for by its meta-package.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const CACHE = fileURLToPath(new URL('../../../.cache/kernels/', import.meta.url));
+const BULLSEYE =
+  'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian-security bullseye-security main\n';
+
+/** Meta-package by version; `source` is an entry for apt where the machine's own suite has no such kernel. */
+const PACKAGES: Readonly<Record<string, { readonly meta: string; readonly source?: string }>> = {
+  '5.10': { meta: 'linux-image-amd64', source: BULLSEYE },
+  '6.1': { meta: 'linux-image-amd64' },
+  '6.12': { meta: 'linux-image-6.12-amd64' },
+};
+
+export interface Kernel {
+  /** As uname -r says it. */
+  readonly release: string;
+  /** Where the package was unpacked: boot/ and lib/modules/ are below it. */
+  readonly directory: string;
+}
+
+/** Downloads the kernel unless it is there. Throws, naming what failed, where apt has no such package or no network. */
+export function fetchKernel(version: string): Kernel {
+  const wanted = PACKAGES[version];
+  if (!wanted) throw new Error(`no kernel ${version}: known are ${Object.keys(PACKAGES).join(', ')}`);
+  const apt = aptOptions(version, wanted.source);
+  const name = imageName(apt, wanted.meta);
+  const release = name.replace('linux-image-', '');
+  const directory = join(CACHE, release);
+  if (!existsSync(directory)) unpack(apt, name, directory);
+  return { release, directory };
+}
+
+/** A suite that is not the machine's own gets lists of its own, beside the kernels. */
+function aptOptions(version: string, source: string | undefined): string[] {
+  const options = ['-q=2', '-o', 'APT::Sandbox::User=root'];
+  if (source === undefined) return options;
+  const place = join(CACHE, `apt-${version}`);
+  mkdirSync(join(place, 'lists/partial'), { recursive: true });
+  mkdirSync(join(place, 'cache/archives/partial'), { recursive: true });
+  writeFileSync(join(place, 'sources.list'), source);
+  const own = { 'Etc::sourcelist': 'sources.list', 'State::lists': 'lists', Cache: 'cache' };
+  const settings = Object.entries(own).map(([key, path]) => `Dir::${key}=${join(place, path)}`);
+  return [...options, ...['Dir::Etc::sourceparts=-', ...settings].flatMap((setting) => ['-o', setting])];
+}
+
+function imageName(apt: readonly string[], meta: string): string {
+  const found = dependency(apt, meta);
+  if (found !== undefined) return found;
+  execFileSync('apt-get', [...apt, 'update'], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const name = dependency(apt, meta);
+  if (name === undefined) throw new Error(`apt knows no ${meta}`);
+  return name;
+}
+
+function dependency(apt: readonly string[], meta: string): string | undefined {
+  const text = execFileSync('apt-cache', [...apt, 'depends', meta], { encoding: 'utf8' });
+  return /Depends: (linux-image-\S+)/.exec(text)?.[1];
+}
+
+function unpack(apt: readonly string[], name: string, directory: string): void {
+  mkdirSync(CACHE, { recursive: true });
+  const place = mkdtempSync(join(CACHE, 'download-'));
+  try {
+    execFileSync('apt-get', [...apt, 'download', name], { cwd: place, stdio: ['ignore', 'ignore', 'inherit'] });
+    const file = readdirSync(place).find((entry) => entry.endsWith('.deb')) ?? '';
+    execFileSync('dpkg', ['-x', file, 'tree'], { cwd: place });
+    renameSync(join(place, 'tree'), directory);
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
+}
