@@ -6,7 +6,7 @@ export interface ServiceSpec {
   readonly port?: number;
   readonly targetPort?: number;
   readonly nodePort?: number;
-  readonly protocol?: 'TCP' | 'UDP';
+  readonly protocol?: 'TCP' | 'UDP' | 'SCTP';
   readonly clusterIPs?: readonly string[];
   readonly externalIPs?: readonly string[];
   readonly loadBalancerIPs?: readonly string[];
