@@ -1,0 +1,126 @@
+/**
+ * One service as IPVS and nftables are to hold it: virtual servers, and rows of the table `weir`. Pure.
+ *
+ * A frontend has up to three lists of real servers. `outside`: for clients out there. `inside`: for what starts on this node,
+ * where that is another list or forwarding. `tunnelled`: for what another node's IPVS has wrapped and sent here, which goes to
+ * the endpoints on this node. The first is found by the frontend's address where that is ours to bind, else, and the others
+ * always, by a mark.
+ */
+import type { DesiredBackend, DesiredFrontend, DesiredService } from '../core/desired.js';
+import { type Family, familyOf, type Ip, type Protocol } from '../core/net.js';
+import type { Row } from '../core/plan.js';
+import type { Marks } from './marks.js';
+import { chooseSchedule } from './schedule.js';
+import { type Match, type RealServer, serverMap, type VirtualServer } from './virtual.js';
+
+/** What placement must know of the node and its neighbours. */
+export interface NodeView {
+  /** Addresses that this node has without us: never bound to our device. */
+  readonly own: ReadonlySet<Ip>;
+  /** Where tunnels to a node lead; undefined where no Node object says it. */
+  nodeAddress(name: string, family: Family): Ip | undefined;
+}
+
+export type WantedServer = VirtualServer & { readonly protocol: Protocol };
+
+export interface Placed {
+  readonly servers: readonly WantedServer[];
+  readonly rows: readonly Row[];
+}
+
+/** Sets and maps of the table `weir`, without the digit of their family. */
+export const VARIANTS = ['outside', 'inside', 'tunnelled'] as const;
+export type Variant = (typeof VARIANTS)[number];
+
+export function placeService(service: DesiredService, node: NodeView, marks: Marks): Placed {
+  const parts = service.ports.flatMap((port) => [
+    ...port.frontends.map((frontend) => placeFrontend(frontend, port.backends, node, marks)),
+    { servers: [], rows: port.backends.filter(({ local }) => local).flatMap(endpointRows) },
+  ]);
+  return { servers: parts.flatMap(({ servers }) => servers), rows: parts.flatMap(({ rows }) => rows) };
+}
+
+function placeFrontend(
+  frontend: DesiredFrontend,
+  backends: readonly DesiredBackend[],
+  node: NodeView,
+  marks: Marks,
+): Placed {
+  const { address, protocol } = frontend;
+  const key = frontendKey(frontend);
+  const row = (table: string, value: string, at = key): Row => ({ table: setName(table, address), key: at, value });
+  const rows = [row('services', '')];
+  const servers: WantedServer[] = [];
+  const serve = (variant: Variant, list: readonly RealServer[]): void => {
+    if (list.length === 0) return;
+    const match = matchOf(frontend, variant, node, marks);
+    if (match.kind === 'mark') rows.push(row(variant, `${match.mark}`));
+    servers.push({ match, ...scheduled(frontend, list), protocol, servers: serverMap(list) });
+  };
+  if (!node.own.has(address)) rows.push(row('vips', '', address));
+  const outside = frontend.outside.map((backend) => realServer(backend, frontend, node));
+  const inside = frontend.inside.map(masqueraded);
+  serve('outside', outside);
+  if (!sameServers(outside, inside)) serve('inside', inside);
+  if (frontend.forwarding === 'dsr') serve('tunnelled', backends.filter(isLocalActive(address)).map(masqueraded));
+  if (outside.length === 0) rows.push(row('refused_outside', frontend.exists ? 'drop' : 'goto refuse'));
+  if (inside.length === 0) rows.push(row('refused_inside', frontend.exists ? 'drop' : 'goto refuse'));
+  return { servers, rows };
+}
+
+/** Affinity is kept by IPVS as persistence. */
+function scheduled(frontend: DesiredFrontend, list: readonly RealServer[]): Omit<VirtualServer, 'match' | 'servers'> {
+  const chosen = chooseSchedule(
+    frontend.scheduler,
+    list.map(({ weight }) => weight),
+  );
+  return { ...chosen, persistence: 0 };
+}
+
+function matchOf(frontend: DesiredFrontend, variant: Variant, node: NodeView, marks: Marks): Match {
+  const { address, port, protocol } = frontend;
+  if (variant === 'outside' && !node.own.has(address)) return { kind: 'address', address, port, protocol };
+  const mark = marks.of(markName(variant, frontendKey(frontend)));
+  return { kind: 'mark', mark, family: familyOf(address) };
+}
+
+/** By tunnel a whole node is asked, for as many connections as it has backends; those on this node are asked themselves. */
+function realServer(backend: DesiredBackend, frontend: DesiredFrontend, node: NodeView): RealServer {
+  if (frontend.forwarding !== 'dsr' || backend.local) return masqueraded(backend);
+  const address = node.nodeAddress(backend.nodeName, familyOf(backend.address));
+  if (address === undefined) return masqueraded(backend);
+  return { address, port: frontend.port, method: 'tunnel', weight: backend.weight };
+}
+
+function masqueraded({ address, port, weight }: DesiredBackend): RealServer {
+  return { address, port, method: 'masq', weight };
+}
+
+function isLocalActive(frontend: Ip): (backend: DesiredBackend) => boolean {
+  return ({ local, state, address }) => local && state === 'active' && familyOf(address) === familyOf(frontend);
+}
+
+function sameServers(a: readonly RealServer[], b: readonly RealServer[]): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function endpointRows({ address, host }: DesiredBackend): Row[] {
+  const local = { table: setName('local', address), key: address, value: '' };
+  /* what a pod sends to itself through its service comes back only with another source */
+  return host ? [local] : [local, { table: setName('hairpin', address), key: `${address} . ${address}`, value: '' }];
+}
+
+/** Key of a frontend in the sets of the table `weir`. */
+function frontendKey({ address, protocol, port }: DesiredFrontend): string {
+  return `${address} . ${protocol.toLowerCase()} . ${port}`;
+}
+
+/** What a mark is known by, as the table tells it too: `inside 10.0.0.1 . tcp . 30080`. */
+export function markName(variant: Variant, key: string): string {
+  return `${variant} ${key}`;
+}
+
+/** Sets hold one family each: vips4, vips6. */
+export function setName(name: string, address: Ip): string {
+  return `${name}${familyOf(address) === 'v4' ? 4 : 6}`;
+}

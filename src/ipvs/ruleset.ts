@@ -1,0 +1,151 @@
+/**
+ * The table `weir` of nftables as text for nft -f: sets and maps whose elements are rows, and chains that never change. One
+ * transaction each time, so that no packet meets half of it.
+ *
+ * IPVS takes a packet for a local address at LOCAL_IN and sends it on through LOCAL_OUT and POSTROUTING, never through FORWARD;
+ * its answers cross FORWARD. Marks must be there before LOCAL_IN (and, for processes on this node, before LOCAL_OUT), refusals
+ * too; masquerading comes last and is told by conntrack's original destination, for which net.ipv4.vs.conntrack must be 1.
+ */
+import type { Row, Rows, Write } from '../core/plan.js';
+
+/** Type of each set or map by name; those of frontends and addresses exist once a family. */
+const FRONTEND = { 4: 'ipv4_addr . inet_proto . inet_service', 6: 'ipv6_addr . inet_proto . inet_service' } as const;
+const ADDRESS = { 4: 'ipv4_addr', 6: 'ipv6_addr' } as const;
+
+function declarations(): string[] {
+  const families = ([4, 6] as const).flatMap((family) => {
+    const [frontend, address] = [FRONTEND[family], ADDRESS[family]];
+    return [
+      `set vips${family} { type ${address}; }`,
+      `set local${family} { type ${address}; }`,
+      `set hairpin${family} { type ${address} . ${address}; }`,
+      `set tunnel_sources${family} { type ${address}; flags interval; auto-merge; }`,
+      `set services${family} { type ${frontend}; }`,
+      ...['outside', 'inside', 'tunnelled'].map((name) => `map ${name}${family} { type ${frontend} : mark; }`),
+      ...['refused_outside', 'refused_inside'].map((name) => `map ${name}${family} { type ${frontend} : verdict; }`),
+    ];
+  });
+  return [...families, 'set inside_devices { type ifname; }', 'set bridges { type ifname; }'];
+}
+
+/** A rule for each family: `ip` and 4, `ip6` and 6. */
+function each(rule: (ip: 'ip' | 'ip6', n: 4 | 6, frontend: string) => string): string[] {
+  return [rule('ip', 4, frontendOf('ip')), rule('ip6', 6, frontendOf('ip6'))];
+}
+
+function frontendOf(ip: string): string {
+  return `${ip} daddr . meta l4proto . th dport`;
+}
+
+const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
+
+/** The frontend that a connection began with. Ports have no size for nft before the protocol is known. */
+function original(ip: string, protocol: (typeof PROTOCOLS)[number]): string {
+  return `meta l4proto ${protocol} ct original ${ip} daddr . meta l4proto . ct original proto-dst`;
+}
+
+const TUNNELS = '{ "weir-ipip0", "weir-ip6ip0" }';
+
+function chains(segment: Segment): [name: string, lines: readonly string[]][] {
+  return [
+    ['refuse', ['meta l4proto tcp reject with tcp reset', 'reject with icmpx type port-unreachable']],
+    ['outside', each((_, n, frontend) => `meta mark set ${frontend} map @outside${n}`)],
+    ['inside', each((_, n, frontend) => `meta mark set ${frontend} map @inside${n}`)],
+    ['tunnelled', each((_, n, frontend) => `meta mark set ${frontend} map @tunnelled${n}`)],
+    [
+      'prerouting',
+      [
+        'type filter hook prerouting priority mangle; policy accept;',
+        'jump outside',
+        'iifname @inside_devices jump inside',
+        `iifname ${TUNNELS} jump tunnelled`,
+      ],
+    ],
+    ['output', ['type route hook output priority mangle; policy accept;', 'jump outside', 'jump inside']],
+    [
+      'input',
+      [
+        'type filter hook input priority filter; policy accept;',
+        ...each(
+          (ip, n) =>
+            `meta l4proto ${ip === 'ip' ? 'ipip' : 'ipv6'} meta protocol ${ip} ${ip} saddr != @tunnel_sources${n} drop`,
+        ),
+        'iifname @inside_devices jump refused_inside',
+        'iifname != @inside_devices jump refused_outside',
+        ...each((ip, n) => `${ip} daddr @vips${n} jump vips`),
+      ],
+    ],
+    ['refused_outside', each((_, n, frontend) => `${frontend} vmap @refused_outside${n}`)],
+    ['refused_inside', each((_, n, frontend) => `${frontend} vmap @refused_inside${n}`)],
+    ['local_process', ['type filter hook output priority filter; policy accept;', 'jump refused_inside']],
+    /* an address of ours is no way to what else listens on this node */
+    [
+      'vips',
+      [
+        'ct state established,related return',
+        ...each((_, n, frontend) => `${frontend} @services${n} return`),
+        'meta l4proto { icmp, icmpv6 } return',
+        'goto refuse',
+      ],
+    ],
+    [
+      'forward',
+      [
+        'type filter hook forward priority filter; policy accept;',
+        ...each((ip, n) => {
+          const answer = `tcp flags & (syn | ack) == syn | ack ${original(ip, 'tcp')} @tunnelled${n}`;
+          return `${answer} tcp option maxseg size set ${segment[n]}`;
+        }),
+      ],
+    ],
+    [
+      'postrouting',
+      [
+        'type nat hook postrouting priority srcnat; policy accept;',
+        ...PROTOCOLS.flatMap((protocol) =>
+          each((ip, n) => `${original(ip, protocol)} @services${n} jump masquerading`),
+        ),
+      ],
+    ],
+    [
+      'masquerading',
+      [
+        ...each((ip, n) => `${ip} saddr . ${ip} daddr @hairpin${n} masquerade fully-random`),
+        /* answers between ports of one bridge would pass us by */
+        'iifname @bridges oifname @bridges masquerade fully-random',
+        'iifname @inside_devices return',
+        ...each((ip, n) => `${ip} saddr @vips${n} masquerade fully-random`),
+        ...each((ip, n) => `${ip} daddr @local${n} return`),
+        'masquerade fully-random',
+      ],
+    ],
+  ];
+}
+
+/** The largest TCP segments that fit into a tunnel, by family. */
+export type Segment = Readonly<Record<4 | 6, number>>;
+
+/** The whole table with these rows, replacing what was there of it. */
+export function wholeTable(rows: Rows, segment: Segment): string {
+  const bodies = chains(segment).map(([name, lines]) => `chain ${name} {\n    ${lines.join('\n    ')}\n  }`);
+  const table = [...declarations(), ...bodies].map((line) => `  ${line}\n`).join('');
+  /* add first: there may be none to delete */
+  const start = `add table inet weir\ndelete table inet weir\ntable inet weir {\n${table}}\n`;
+  return start + grouped('add', [...rows.values()]);
+}
+
+/** What changes rows that are there. */
+export function tableChanges(writes: readonly Write[]): string {
+  const stale = writes.flatMap((write) => (write.op === 'delete' ? [write.row] : (write.before ?? [])));
+  const fresh = writes.flatMap((write) => (write.op === 'put' ? [write.row] : []));
+  return grouped('delete', stale) + grouped('add', fresh);
+}
+
+function grouped(verb: 'add' | 'delete', rows: readonly Row[]): string {
+  const bySet = new Map<string, Row[]>();
+  for (const row of rows) bySet.set(row.table, [...(bySet.get(row.table) ?? []), row]);
+  const element = ({ key, value }: Row): string => (value === '' ? key : `${key} : ${value}`);
+  return [...bySet]
+    .map(([set, list]) => `${verb} element inet weir ${set} { ${list.map(element).join(', ')} }\n`)
+    .join('');
+}
