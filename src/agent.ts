@@ -3,6 +3,7 @@
  * kernel; the node's devices are watched and get their programs. All that must outlive the agent is pinned.
  */
 import { BpfPlane } from './agent/bpf-plane.js';
+import { IpvsPlane } from './agent/ipvs-plane.js';
 import type { Log } from './agent/log.js';
 import { Observation } from './agent/observation.js';
 import type { NodeFacts, Plane } from './agent/plane.js';
@@ -49,9 +50,11 @@ export class Agent implements Disposable {
     this.#roles = chooseDevices(network, options);
     this.#settings = settingsOf(options, network, this.#roles, this.#store.nodes);
     this.#reporter = new Reporter(log);
-    this.#plane = new BpfPlane(options, this.#facts(false), objectPath, log, (problem) =>
-      this.#reporter.report(problem),
-    );
+    const report = (problem: Problem): void => this.#reporter.report(problem);
+    this.#plane =
+      options.dataplane === 'ipvs'
+        ? new IpvsPlane(options, this.#facts(false), log, report)
+        : new BpfPlane(options, this.#facts(false), objectPath, log, report);
     this.#observation = new Observation(options, log, this.#reporter, {
       plane: this.#plane,
       services: () => this.#store.size,
@@ -192,7 +195,8 @@ export class Agent implements Disposable {
   #facts(synced: boolean): NodeFacts {
     /* until the source has spoken, the nodes that the kernel knows stay: what comes through tunnels goes on meanwhile */
     const sources = synced ? tunnelSources(this.#store.nodes, this.#options.dsrSources) : undefined;
-    return { network: this.#network, roles: this.#roles, sources };
+    const nodes = synced ? this.#store.nodes : undefined;
+    return { network: this.#network, roles: this.#roles, sources, nodes };
   }
 
   async #networkChanged(): Promise<void> {

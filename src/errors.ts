@@ -19,7 +19,8 @@ export const REMEDIES = {
   WEIR_INVALID_OBJECT: 'correct the named field of the named object; until then its last good version stays in force',
   WEIR_API: 'check that the API server is reachable and that the service account may list and watch',
   WEIR_FULL: 'the map is full: fewer objects, or a larger map',
-  WEIR_TOOL: 'install the named program (package iproute2) or mend its error',
+  WEIR_TOOL: 'install the named program (packages iproute2, ipvsadm, nftables) or mend its error',
+  WEIR_KERNEL_MODULE: 'load the named module (modprobe), or use a kernel that has it, or --dataplane=bpf',
 } as const;
 
 export type ErrorCode = keyof typeof REMEDIES;

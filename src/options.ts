@@ -4,7 +4,10 @@ import type { Prefix } from './core/net.js';
 import type { NodePortRule } from './core/network.js';
 import type { XdpRequest } from './loader/xdp.js';
 
+export const DATAPLANES = ['bpf', 'ipvs'] as const;
+
 export interface AgentOptions {
+  readonly dataplane: (typeof DATAPLANES)[number];
   readonly bpfRoot: string;
   readonly nodeName: string;
   /** A folder of manifests; otherwise the API server. */

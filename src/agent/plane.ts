@@ -1,5 +1,6 @@
 /** What the agent's loop asks of a dataplane: the same of each, whatever forwards the packets. */
 import type { DesiredService } from '../core/desired.js';
+import type { Node } from '../core/model.js';
 import type { Network, Roles } from '../core/network.js';
 import type { Prefix } from '../core/net.js';
 import type { Exposition } from '../metrics/server.js';
@@ -11,6 +12,8 @@ export interface NodeFacts {
   readonly roles: Roles;
   /** From where tunnelled packets are accepted; undefined until the source has spoken: what was known before stays. */
   readonly sources: readonly Prefix[] | undefined;
+  /** By name; undefined likewise. */
+  readonly nodes: ReadonlyMap<string, Node> | undefined;
 }
 
 export interface Plane extends Disposable {

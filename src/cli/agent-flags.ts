@@ -1,7 +1,7 @@
 /** The flags of the agent, and the options that they make. */
 import { FORWARDINGS, SCHEDULERS } from '../core/model.js';
 import { XDP_MODES } from '../loader/xdp.js';
-import type { AgentOptions } from '../options.js';
+import { type AgentOptions, DATAPLANES } from '../options.js';
 import { BPF_ROOT } from './common-flags.js';
 import type { Context } from './context.js';
 import { flag, optional, usageError, type Values } from './flags.js';
@@ -25,7 +25,7 @@ import {
 
 /** Those that decide what should be in the kernel: `weir diff` takes them as well. */
 export const STATE_FLAGS = {
-  dataplane: flag('--dataplane <NAME>', 'bpf', oneOf(['bpf'], ['ipvs']), 'bpf'),
+  dataplane: flag('--dataplane <NAME>', 'bpf, or ipvs with nftables', oneOf(DATAPLANES), 'bpf'),
   manifests: optional('--manifests <DIR>', 'read the objects from the YAML and JSON files of this folder', path),
   kubeconfig: optional(
     '--kubeconfig <FILE>',
@@ -129,6 +129,7 @@ export function stateOptions(values: StateValues, context: Context): StateOption
     );
   }
   return {
+    dataplane: values.dataplane,
     bpfRoot,
     nodeName: values.nodeName ?? nodeNameOf(context),
     manifests,

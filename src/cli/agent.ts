@@ -4,6 +4,7 @@ import { Agent } from '../agent.js';
 import type { Log } from '../agent/log.js';
 import { WeirError } from '../errors.js';
 import { readNetwork } from '../host/network.js';
+import { ensureStateDirectory } from '../ipvs/state-file.js';
 import { missingCapabilities } from '../loader/capabilities.js';
 import { ensureRoot, lockRoot } from '../loader/pins.js';
 import { MAPS } from '../maps/layout.js';
@@ -24,12 +25,14 @@ export const agentCommand = defineCommand({
   run: async (values, context): Promise<ExitCode> => {
     const options = agentOptions(values, context);
     const log = logTo(context);
-    const missing = missingCapabilities();
+    const { dataplane, bpfRoot } = options;
+    const missing = missingCapabilities(undefined, dataplane);
     if (missing.length > 0) throw new WeirError('WEIR_CAPABILITY', `start the agent: missing ${missing.join(', ')}`);
-    ensureRoot(options.bpfRoot);
-    const lock = lockRoot(options.bpfRoot); // before anything in the kernel is touched
+    const place = dataplane === 'bpf' ? bpfRoot : ensureStateDirectory(bpfRoot);
+    if (dataplane === 'bpf') ensureRoot(bpfRoot);
+    const lock = lockRoot(place); // before anything in the kernel is touched
     try {
-      forgetSync(options.bpfRoot);
+      if (dataplane === 'bpf') forgetSync(bpfRoot);
       if (values.runFirewall) log('warn', 'network policies are not enforced yet: --run-firewall has no effect');
       await runAgent(options, log, context);
     } finally {
@@ -41,8 +44,12 @@ export const agentCommand = defineCommand({
 
 async function runAgent(options: AgentOptions, log: Log, context: Context): Promise<void> {
   using agent = new Agent(options, log, await readNetwork(), OBJECT);
-  log('info', `started pid=${process.pid} node=${options.nodeName} bpf-root=${options.bpfRoot}`);
-  await agent.run(openSource(options, apiMemory(options.bpfRoot)), context.signal);
+  log(
+    'info',
+    `started pid=${process.pid} node=${options.nodeName} dataplane=${options.dataplane} bpf-root=${options.bpfRoot}`,
+  );
+  const memory = options.dataplane === 'bpf' ? apiMemory(options.bpfRoot) : {};
+  await agent.run(openSource(options, memory), context.signal);
   log('info', 'ended; the dataplane stays in force');
 }
 

@@ -19,6 +19,7 @@ import { type Context, send } from './context.js';
 import { type Meaning, Describer, type Side } from './describe.js';
 import { type DesiredState, desiredState, readObjects } from './desired-state.js';
 import { type Difference, differences, formatDifference } from './difference.js';
+import { ipvsDifferences } from './ipvs-diff.js';
 import { printJson } from './output.js';
 import { xdpDevices } from './removal.js';
 import { runningAgentFlags } from './running-agent.js';
@@ -40,6 +41,7 @@ export const diffCommand = defineCommand({
 });
 
 async function compare(options: StateOptions, context: Context): Promise<Difference[]> {
+  if (options.dataplane === 'ipvs') return ipvsDifferences(options, context);
   using tables = new KernelTables(options.bpfRoot, 'read');
   const warn = (message: string): void => void context.stderr.write(`weir: warning: ${message}\n`);
   const report = ({ object, field, message }: Problem): void => warn(`${object}: ${field}: ${message}`);

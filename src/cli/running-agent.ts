@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { Command } from 'commander';
+import { stateDirectory } from '../ipvs/state-file.js';
 import { isLocked, lockHolder } from '../loader/pins.js';
 import { AGENT_FLAGS, STATE_FLAGS } from './agent-flags.js';
 import { givenFlags } from './command.js';
@@ -13,7 +14,8 @@ const NOT_TAKEN: readonly string[] = ['manifests', 'kubeconfig', 'bpfRoot'];
 
 /** The flags of the running agent that decide what should be in the kernel, as far as they were given; none without agent. */
 export function runningAgentFlags(root: string): Partial<StateValues> {
-  const argv = isLocked(root) ? agentArguments(lockHolder(root)) : undefined;
+  const held = [root, stateDirectory(root)].find(isLocked);
+  const argv = held === undefined ? undefined : agentArguments(lockHolder(held));
   if (!argv) return {};
   const command = new Command()
     .exitOverride()

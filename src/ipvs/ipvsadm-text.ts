@@ -64,11 +64,14 @@ function parseServer(words: readonly string[]): RealServer | undefined {
   return socket && method && { ...socket, method, weight: Number(valueOf(words, '-w') ?? 1) };
 }
 
-/**
- * Commands for ipvsadm --restore that turn `have` into `want`: what is added comes before what is taken away, so that a
- * virtual server has somebody to ask at every moment. Equal servers give no command.
- */
-export function commands(have: VirtualServers, want: VirtualServers): string[] {
+/** Commands for ipvsadm --restore: those that add and change come first, so that there is somebody to ask at every moment. */
+export interface Commands {
+  readonly puts: readonly string[];
+  readonly removals: readonly string[];
+}
+
+/** What turns `have` into `want`. Equal servers give no command. */
+export function commands(have: VirtualServers, want: VirtualServers): Commands {
   const puts: string[] = [];
   const removals: string[] = [];
   for (const [key, server] of want) {
@@ -85,7 +88,16 @@ export function commands(have: VirtualServers, want: VirtualServers): string[] {
       if (!server.servers.has(name)) removals.push(`-d ${key} -r ${name}`);
   }
   for (const key of have.keys()) if (!want.has(key)) removals.push(`-D ${key}`);
-  return [...puts, ...removals];
+  return { puts, removals };
+}
+
+/** What is said of each virtual server and each real server, by how commands name it. */
+export function flattened(servers: VirtualServers): Map<string, string> {
+  const all = [...servers].flatMap(([key, server]) => [
+    [key, serviceOptions(server)] as const,
+    ...[...server.servers].map(([name, real]) => [`${key} -r ${name}`, serverOptions(real)] as const),
+  ]);
+  return new Map(all);
 }
 
 function serviceOptions({ scheduler, flags, persistence }: VirtualServer): string {

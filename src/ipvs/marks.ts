@@ -31,15 +31,11 @@ export class Marks {
     this.adopt(name, FIRST_MARK + slot);
     return FIRST_MARK + slot;
   }
+}
 
-  /** Forgets all names but these. */
-  keep(names: ReadonlySet<string>): void {
-    for (const [name, mark] of this.#byName) {
-      if (names.has(name)) continue;
-      this.#byName.delete(name);
-      this.#names.delete(mark);
-    }
-  }
+/** What a mark is known by, as the table tells it too: `inside 10.0.0.1 . tcp . 30080`. */
+export function markName(variant: string, key: string): string {
+  return `${variant} ${key}`;
 }
 
 /** FNV-1a, 32 bits (RFC 9923). */

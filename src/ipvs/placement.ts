@@ -9,7 +9,7 @@
 import type { DesiredBackend, DesiredFrontend, DesiredService } from '../core/desired.js';
 import { type Family, familyOf, type Ip, type Protocol } from '../core/net.js';
 import type { Row } from '../core/plan.js';
-import type { Marks } from './marks.js';
+import { markName, type Marks } from './marks.js';
 import { chooseSchedule } from './schedule.js';
 import { type Match, type RealServer, serverMap, type VirtualServer } from './virtual.js';
 
@@ -113,11 +113,6 @@ function endpointRows({ address, host }: DesiredBackend): Row[] {
 /** Key of a frontend in the sets of the table `weir`. */
 function frontendKey({ address, protocol, port }: DesiredFrontend): string {
   return `${address} . ${protocol.toLowerCase()} . ${port}`;
-}
-
-/** What a mark is known by, as the table tells it too: `inside 10.0.0.1 . tcp . 30080`. */
-export function markName(variant: Variant, key: string): string {
-  return `${variant} ${key}`;
 }
 
 /** Sets hold one family each: vips4, vips6. */

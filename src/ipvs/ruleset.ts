@@ -6,6 +6,7 @@
  * its answers cross FORWARD. Marks must be there before LOCAL_IN (and, for processes on this node, before LOCAL_OUT), refusals
  * too; masquerading comes last and is told by conntrack's original destination, for which net.ipv4.vs.conntrack must be 1.
  */
+import { createHash } from 'node:crypto';
 import type { Row, Rows, Write } from '../core/plan.js';
 
 /** Type of each set or map by name; those of frontends and addresses exist once a family. */
@@ -19,7 +20,7 @@ function declarations(): string[] {
       `set vips${family} { type ${address}; }`,
       `set local${family} { type ${address}; }`,
       `set hairpin${family} { type ${address} . ${address}; }`,
-      `set tunnel_sources${family} { type ${address}; flags interval; auto-merge; }`,
+      `set tunnel_sources${family} { type ${address}; flags interval; }`,
       `set services${family} { type ${frontend}; }`,
       ...['outside', 'inside', 'tunnelled'].map((name) => `map ${name}${family} { type ${frontend} : mark; }`),
       ...['refused_outside', 'refused_inside'].map((name) => `map ${name}${family} { type ${frontend} : verdict; }`),
@@ -125,10 +126,17 @@ function chains(segment: Segment): [name: string, lines: readonly string[]][] {
 /** The largest TCP segments that fit into a tunnel, by family. */
 export type Segment = Readonly<Record<4 | 6, number>>;
 
+/** Name of an empty set that says which version of the chains the table has. */
+export function versionSet(segment: Segment): string {
+  const text = JSON.stringify([declarations(), chains(segment)]);
+  return `version_${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
+}
+
 /** The whole table with these rows, replacing what was there of it. */
 export function wholeTable(rows: Rows, segment: Segment): string {
+  const version = `set ${versionSet(segment)} { type mark; }`;
   const bodies = chains(segment).map(([name, lines]) => `chain ${name} {\n    ${lines.join('\n    ')}\n  }`);
-  const table = [...declarations(), ...bodies].map((line) => `  ${line}\n`).join('');
+  const table = [version, ...declarations(), ...bodies].map((line) => `  ${line}\n`).join('');
   /* add first: there may be none to delete */
   const start = `add table inet weir\ndelete table inet weir\ntable inet weir {\n${table}}\n`;
   return start + grouped('add', [...rows.values()]);

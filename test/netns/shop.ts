@@ -9,6 +9,9 @@ export const FRONTENDS = {
 export const FAMILIES = ['v4', 'v6'] as const;
 export const FORWARDINGS = ['nat', 'dsr'] as const;
 
+/** The stories are the same whatever forwards the packets. */
+export const DATAPLANE = process.env['WEIR_DATAPLANE'] ?? 'bpf';
+
 export interface ShopOptions extends WorldOptions {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly flags?: readonly string[];
@@ -55,7 +58,8 @@ export class Shop implements AsyncDisposable {
       const shop = new Shop(world, nodes, pods, annotations);
       world.write('nodes.json', [a.manifest(), b.manifest()]);
       shop.serves([shop.web1, shop.web2]);
-      shop.agents = [await world.agent(a, ...flags), await world.agent(b, ...flags)];
+      const all = [`--dataplane=${DATAPLANE}`, ...flags];
+      shop.agents = [await world.agent(a, ...all), await world.agent(b, ...all)];
       return shop;
     } catch (error) {
       await world[Symbol.asyncDispose]();

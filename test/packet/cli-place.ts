@@ -56,6 +56,7 @@ export async function commit({ root, manifests }: Place): Promise<void> {
   const { signal } = new AbortController();
   const store = await readObjects(manifestSource({ directory: manifests }), () => undefined, signal);
   const options = {
+    dataplane: 'bpf',
     bpfRoot: root,
     nodeName: 'node-1',
     manifests,

@@ -1,0 +1,219 @@
+/** The IPVS dataplane as the agent's loop sees it: virtual servers, one table of nftables, a device with the addresses. */
+import { release } from 'node:os';
+import type { DesiredService } from '../core/desired.js';
+import type { Problem } from '../core/model.js';
+import type { Family, Ip } from '../core/net.js';
+import { plan, type Row } from '../core/plan.js';
+import { changeServiceAddresses, followTunnels } from '../ipvs/devices.js';
+import { type Deadlines, withDraining } from '../ipvs/drain.js';
+import { commands } from '../ipvs/ipvsadm-text.js';
+import { runCommands } from '../ipvs/ipvsadm.js';
+import { adoptedMarks, type Kernel, ownServers, readKernel } from '../ipvs/kernel.js';
+import type { Marks } from '../ipvs/marks.js';
+import { applyRuleset } from '../ipvs/nft.js';
+import { segmentOf, tunnelEnds } from '../ipvs/node-rows.js';
+import { type NodeView, type Placed, placeService, type WantedServer } from '../ipvs/placement.js';
+import { tableChanges, versionSet, wholeTable } from '../ipvs/ruleset.js';
+import { ensureStateDirectory, type IpvsState, readState, writeState } from '../ipvs/state-file.js';
+import { neededSettings } from '../ipvs/sysctls.js';
+import { matchText, type VirtualServers } from '../ipvs/virtual.js';
+import { addressesOf, type NodeAddresses, serviceAddresses, viewOf, wanted } from '../ipvs/wanted.js';
+import type { AgentOptions } from '../options.js';
+import { applySettings } from './ipvs-settings.js';
+import type { Log } from './log.js';
+import type { NodeFacts, Plane } from './plane.js';
+
+/** ms for which a removed backend keeps its connections. */
+const DRAIN = 300_000;
+/** ms between looks at what another hand may have changed. */
+const INTERVAL = 30_000;
+
+export class IpvsPlane implements Plane {
+  readonly #directory: string;
+  readonly #marks: Marks;
+  readonly #desired = new Map<string, DesiredService>();
+  readonly #placed = new Map<string, Placed>();
+  readonly #sysctls: Readonly<Record<string, string>>;
+  readonly #report: (problem: Problem) => void;
+  /** Addresses that the last agent meant to serve, whether it came to that or not: what has them is ours. */
+  readonly #claimed: ReadonlySet<Ip>;
+  #facts: NodeFacts;
+  #nodes: NodeAddresses;
+  #kernel: Kernel;
+  #deadlines: Deadlines;
+  #generation: number;
+  #lastSync: number;
+  #synced = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** Reads what is there and adopts it. Throws WEIR_TOOL, WEIR_KERNEL_MODULE. */
+  constructor(options: AgentOptions, facts: NodeFacts, log: Log, report: (problem: Problem) => void) {
+    this.#report = report;
+    this.#directory = ensureStateDirectory(options.bpfRoot);
+    const state = readState(this.#directory);
+    this.#facts = facts;
+    this.#nodes = state?.nodes ?? {};
+    this.#deadlines = new Map(Object.entries(state?.deadlines ?? {}));
+    this.#generation = state?.generation ?? 0;
+    this.#lastSync = state?.lastSync ?? 0;
+    this.#kernel = readKernel();
+    this.#sysctls = { ...applySettings(neededSettings(release()), log), ...state?.sysctls };
+    this.#marks = adoptedMarks(this.#kernel);
+    for (const service of state?.services ?? []) this.#desired.set(service.key, service);
+    this.#claimed = new Set([...this.#desired.values()].flatMap(addressesOf));
+    this.#placeAll();
+    this.#write();
+  }
+
+  get lastSync(): number {
+    return this.#lastSync;
+  }
+
+  async begin(): Promise<void> {
+    /* expiry is the kernel's */
+  }
+
+  run(before: () => void): void {
+    this.#timer = setInterval(() => {
+      this.recover();
+      before();
+    }, INTERVAL);
+  }
+
+  follow(facts: NodeFacts): number {
+    const before = this.#fingerprint();
+    this.#facts = facts;
+    if (facts.nodes) {
+      const addresses = [...facts.nodes.values()].map((node) => [node.name, node.internalIps] as const);
+      this.#nodes = Object.fromEntries(addresses);
+    }
+    if (this.#fingerprint() !== before) this.#placeAll();
+    return this.#sync();
+  }
+
+  services(): string[] {
+    return [...this.#desired.keys()];
+  }
+
+  apply(desired: readonly DesiredService[], gone: readonly string[]): number {
+    for (const key of gone) {
+      this.#desired.delete(key);
+      this.#placed.delete(key);
+    }
+    for (const service of desired) {
+      this.#desired.set(service.key, service);
+      this.#placed.set(service.key, placeService(service, this.#view(), this.#marks));
+    }
+    this.#write(); // first, so that the next agent knows what is ours however far this one gets
+    return this.#sync();
+  }
+
+  drained(): string[] {
+    const now = Date.now();
+    const over = [...this.#deadlines].filter(([, deadline]) => deadline <= now).map(([name]) => name);
+    if (over.length === 0) return [];
+    const ends = ({ match }: WantedServer): boolean => over.some((name) => name.startsWith(`${matchText(match)} `));
+    return [...this.#placed].filter(([, { servers }]) => servers.some(ends)).map(([key]) => key);
+  }
+
+  unserved(): Iterable<string> {
+    return [];
+  }
+
+  recover(): void {
+    this.#kernel = readKernel();
+  }
+
+  recordSync(): void {
+    this.#generation++;
+    this.#lastSync = Date.now();
+    this.#synced = true;
+    this.#write();
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+
+  /**
+   * Brings the kernel to what is placed. Virtual servers come before the marks and addresses that lead to them, and go after
+   * these: no packet meets half a service.
+   */
+  #sync(): number {
+    const have = ownServers(this.#kernel, this.#claimed);
+    const known = [...this.#kernel.rows.values()].filter(({ table }) => table.startsWith('tunnel_sources'));
+    const { rows, ...want } = wanted(this.#placed.values(), this.#facts.roles, this.#facts.sources, known);
+    const free = this.#free(want.servers, have);
+    const { servers, deadlines } = withDraining(have, free, this.#deadlines, Date.now(), DRAIN);
+    const { puts, removals } = commands(have, servers);
+    runCommands(puts);
+    const writes = this.#syncTable(rows);
+    const addresses = this.#syncDevices(rows);
+    runCommands(removals);
+    this.#deadlines = deadlines;
+    const others = [...this.#kernel.servers].filter(([key]) => !have.has(key));
+    this.#kernel = { ...this.#kernel, servers: new Map([...others, ...servers]) };
+    return puts.length + writes + addresses + removals.length;
+  }
+
+  /** Without those that another program has made. */
+  #free(want: Map<string, WantedServer>, have: VirtualServers): Map<string, WantedServer> {
+    for (const key of want.keys()) {
+      if (have.has(key) || !this.#kernel.servers.has(key)) continue;
+      want.delete(key);
+      const message =
+        'another program has this virtual server (ipvsadm -Sn shows it): it is left alone and ours not served';
+      this.#report({ object: `virtual server ${key}`, field: '', message });
+    }
+    return want;
+  }
+
+  #syncTable(rows: ReadonlyMap<string, Row>): number {
+    const segment = segmentOf(this.#facts.roles.uplinks);
+    const writes = plan(this.#kernel.rows, rows, {});
+    const version = versionSet(segment);
+    if (this.#kernel.version !== version) applyRuleset(wholeTable(rows, segment));
+    else applyRuleset(tableChanges(writes));
+    const changed = writes.length + (this.#kernel.version === version ? 0 : 1);
+    this.#kernel = { ...this.#kernel, rows, version };
+    return changed;
+  }
+
+  #syncDevices(rows: ReadonlyMap<string, Row>): number {
+    const all = [...rows.values()];
+    const addresses = serviceAddresses(rows);
+    const add = [...addresses].filter((ip) => !this.#kernel.addresses.has(ip));
+    const remove = [...this.#kernel.addresses].filter((ip) => !addresses.has(ip));
+    changeServiceAddresses(add, remove);
+    const tunnelled = new Set<Family>(
+      all.filter(({ table }) => table.startsWith('tunnelled')).map(({ table }) => (table.endsWith('4') ? 'v4' : 'v6')),
+    );
+    const ends = tunnelEnds(this.#facts.roles.uplinks, tunnelled);
+    if (JSON.stringify(ends) !== JSON.stringify(this.#kernel.tunnels)) followTunnels(ends);
+    this.#kernel = { ...this.#kernel, addresses, tunnels: ends };
+    return add.length + remove.length;
+  }
+
+  #placeAll(): void {
+    const view = this.#view();
+    for (const [key, service] of this.#desired) this.#placed.set(key, placeService(service, view, this.#marks));
+  }
+
+  #view(): NodeView {
+    return viewOf(this.#facts.network, this.#nodes);
+  }
+
+  /** What a placed service depends on besides itself. */
+  #fingerprint(): string {
+    return JSON.stringify([[...this.#view().own].sort(), this.#nodes]);
+  }
+
+  #write(): void {
+    const state: IpvsState = {
+      ...{ pid: process.pid, synced: this.#synced, generation: this.#generation, lastSync: this.#lastSync },
+      ...{ services: [...this.#desired.values()], nodes: this.#nodes, sysctls: this.#sysctls },
+      deadlines: Object.fromEntries(this.#deadlines),
+    };
+    writeState(this.#directory, state);
+  }
+}

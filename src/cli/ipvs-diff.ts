@@ -1,0 +1,58 @@
+/** `weir diff` for the IPVS dataplane: virtual servers, the table `weir` and the addresses of weir-ipvs0. */
+import type { Problem } from '../core/model.js';
+import type { Row } from '../core/plan.js';
+import { chooseDevices, tunnelSources } from '../core/settings.js';
+import { readNetwork } from '../host/network.js';
+import { SERVICE_DEVICE } from '../ipvs/devices.js';
+import { withDraining } from '../ipvs/drain.js';
+import { flattened } from '../ipvs/ipvsadm-text.js';
+import { adoptedMarks, ownServers, readKernel } from '../ipvs/kernel.js';
+import { placeService } from '../ipvs/placement.js';
+import { readState, stateDirectory } from '../ipvs/state-file.js';
+import { addressesOf, serviceAddresses, viewOf, wanted } from '../ipvs/wanted.js';
+import type { StateOptions } from './agent-flags.js';
+import type { Context } from './context.js';
+import { desiredState, readObjects } from './desired-state.js';
+import type { Difference } from './difference.js';
+import { openSource } from './source.js';
+
+export async function ipvsDifferences(options: StateOptions, context: Context): Promise<Difference[]> {
+  const report = ({ object, field, message }: Problem): void =>
+    void context.stderr.write(`weir: warning: ${object}: ${field}: ${message}\n`);
+  const store = await readObjects(openSource(options), report, context.signal);
+  const network = await readNetwork();
+  const state = desiredState(store, options, network, new Set());
+  state.problems.forEach(report);
+  const kernel = readKernel();
+  const marks = adoptedMarks(kernel);
+  const nodes = Object.fromEntries([...store.nodes.values()].map(({ name, internalIps }) => [name, internalIps]));
+  const view = viewOf(network, nodes);
+  const placed = state.services.map((service) => placeService(service, view, marks));
+  const want = wanted(placed, chooseDevices(network, options), tunnelSources(store.nodes, options.dsrSources), []);
+  const known = readState(stateDirectory(options.bpfRoot));
+  const deadlines = new Map(Object.entries(known?.deadlines ?? {}));
+  const have = ownServers(kernel, new Set((known?.services ?? []).flatMap(addressesOf)));
+  /* what is kept for its connections is no difference, however long ago its service let go of it */
+  const { servers } = withDraining(have, want.servers, deadlines, 0, Number.MAX_SAFE_INTEGER);
+  return [
+    ...between('ipvs', flattened(have), flattened(servers)),
+    ...between('nft', texts(kernel.rows), texts(want.rows)),
+    ...between(SERVICE_DEVICE, presence(kernel.addresses), presence(serviceAddresses(want.rows))),
+  ];
+}
+
+/** Elements by set and key. */
+function texts(rows: ReadonlyMap<string, Row>): Map<string, string> {
+  return new Map([...rows.values()].map(({ table, key, value }) => [`${table} ${key}`, value || 'present']));
+}
+
+function presence(keys: Iterable<string>): Map<string, string> {
+  return new Map([...keys].map((key) => [key, 'present']));
+}
+
+function between(table: string, have: ReadonlyMap<string, string>, want: ReadonlyMap<string, string>): Difference[] {
+  const side = (text: string | undefined): Difference['want'] => (text === undefined ? null : { value: text });
+  return [...new Set([...have.keys(), ...want.keys()])]
+    .filter((key) => have.get(key) !== want.get(key))
+    .map((key) => ({ table, key, want: side(want.get(key)), have: side(have.get(key)) }));
+}

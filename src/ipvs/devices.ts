@@ -1,0 +1,67 @@
+/** The devices that are ours: weir-ipvs0, which has the addresses of services, and those that open tunnels. */
+import type { Family, Ip } from '../core/net.js';
+import { familyOf, parseIp } from '../core/net.js';
+import { runTool } from './tools.js';
+
+export const SERVICE_DEVICE = 'weir-ipvs0';
+export const TUNNEL_DEVICES: Readonly<Record<Family, string>> = { v4: 'weir-ipip0', v6: 'weir-ip6ip0' };
+
+interface Listed {
+  readonly ifname: string;
+  readonly addr_info: readonly { readonly local?: string }[];
+}
+
+/** Addresses of weir-ipvs0; undefined where it is not there. */
+export function readServiceAddresses(): Set<Ip> | undefined {
+  const links = JSON.parse(runTool('ip', ['-j', 'addr', 'show'])) as readonly Listed[];
+  const device = links.find(({ ifname }) => ifname === SERVICE_DEVICE);
+  if (!device) return undefined;
+  return new Set(device.addr_info.flatMap(({ local = '' }) => parseIp(local) ?? []));
+}
+
+export function addServiceDevice(): void {
+  const change = `link set ${SERVICE_DEVICE}`;
+  batch([`link add ${SERVICE_DEVICE} type dummy`, `${change} addrgenmode none`, `${change} up`]);
+}
+
+/** A packet for such an address is for this node. Nobody is asked whether the address is taken: every node has it. */
+export function changeServiceAddresses(add: readonly Ip[], remove: readonly Ip[]): void {
+  const whole = (ip: Ip): string => (familyOf(ip) === 'v4' ? `${ip}/32` : `${ip}/128`);
+  const fresh = (ip: Ip): string => `${whole(ip)} dev ${SERVICE_DEVICE}${familyOf(ip) === 'v6' ? ' nodad' : ''}`;
+  batch([
+    ...add.map((ip) => `addr add ${fresh(ip)}`),
+    ...remove.map((ip) => `addr del ${whole(ip)} dev ${SERVICE_DEVICE}`),
+  ]);
+}
+
+/** Opens tunnels that lead to these addresses of the node; a device that leads to another is made anew. */
+export function followTunnels(ends: Readonly<Partial<Record<Family, Ip>>>): void {
+  const links = JSON.parse(runTool('ip', ['-j', 'link', 'show'])) as readonly {
+    readonly ifname: string;
+    readonly address?: string;
+  }[];
+  const lines = (['v4', 'v6'] as const).flatMap((family) => {
+    const name = TUNNEL_DEVICES[family];
+    const known = links.find(({ ifname }) => ifname === name);
+    const end = ends[family];
+    if (known?.address === end) return [];
+    const kind = family === 'v4' ? 'ipip' : 'ip6tnl mode ip6ip6';
+    return [
+      ...(known ? [`link del ${name}`] : []),
+      ...(end === undefined
+        ? []
+        : [`link add ${name} type ${kind} local ${end}`, `link set ${name} addrgenmode none`, `link set ${name} up`]),
+    ];
+  });
+  batch(lines);
+}
+
+export function removeDevices(): void {
+  const links = JSON.parse(runTool('ip', ['-j', 'link', 'show'])) as readonly Listed[];
+  const ours = [SERVICE_DEVICE, ...Object.values(TUNNEL_DEVICES)];
+  batch(links.filter(({ ifname }) => ours.includes(ifname)).map(({ ifname }) => `link del ${ifname}`));
+}
+
+function batch(lines: readonly string[]): void {
+  if (lines.length > 0) runTool('ip', ['-batch', '-'], `${lines.join('\n')}\n`);
+}

@@ -1,0 +1,54 @@
+/** What the kernel has of ours: the truth from which every difference is told. */
+import type { Family, Ip } from '../core/net.js';
+import type { Row } from '../core/plan.js';
+import { addServiceDevice, readServiceAddresses } from './devices.js';
+import { readVirtualServers } from './ipvsadm.js';
+import { isOurMark, markName, Marks } from './marks.js';
+import { parseTable, readTable } from './nft.js';
+import { VARIANTS } from './placement.js';
+import type { VirtualServer } from './virtual.js';
+
+export interface Kernel {
+  /** Ours and others'. */
+  readonly servers: ReadonlyMap<string, VirtualServer>;
+  /** Elements of the table `weir`. */
+  readonly rows: ReadonlyMap<string, Row>;
+  /** Which chains the table has; '' where there is no table. */
+  readonly version: string;
+  /** Addresses of weir-ipvs0. */
+  readonly addresses: ReadonlySet<Ip>;
+  /** Where our tunnel devices end, as far as this process has made them. */
+  readonly tunnels: Readonly<Partial<Record<Family, Ip>>>;
+}
+
+/** Makes weir-ipvs0 where it is missing: by its addresses virtual servers are told to be ours. */
+export function readKernel(): Kernel {
+  const servers = readVirtualServers();
+  const table = readTable();
+  const { rows, names } =
+    table === undefined ? { rows: new Map<string, Row>(), names: new Set<string>() } : parseTable(table);
+  const addresses = readServiceAddresses();
+  if (!addresses) addServiceDevice();
+  const version = [...names].find((name) => name.startsWith('version_')) ?? '';
+  return { servers, rows, version, addresses: addresses ?? new Set(), tunnels: {} };
+}
+
+/**
+ * Virtual servers that are ours: of an address on weir-ipvs0 or of one that is claimed, or with a mark from our range. Others'
+ * are neither changed nor removed, whoever made them.
+ */
+export function ownServers({ servers, addresses }: Kernel, claimed: ReadonlySet<Ip>): Map<string, VirtualServer> {
+  const ours = ({ match }: VirtualServer): boolean =>
+    match.kind === 'mark' ? isOurMark(match.mark) : addresses.has(match.address) || claimed.has(match.address);
+  return new Map([...servers].filter(([, server]) => ours(server)));
+}
+
+/** The marks as they are in force. */
+export function adoptedMarks({ rows }: Kernel): Marks {
+  const marks = new Marks();
+  for (const { table, key, value } of rows.values()) {
+    const variant = VARIANTS.find((name) => table === `${name}4` || table === `${name}6`);
+    if (variant) marks.adopt(markName(variant, key), Number(value));
+  }
+  return marks;
+}

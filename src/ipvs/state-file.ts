@@ -1,0 +1,55 @@
+/**
+ * What IPVS and nftables do not keep of what an agent must know at its next start, and the reading commands without it: names
+ * of services, deadlines, settings as they were. Below /run, because the kernel's tables end with the same boot.
+ */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DesiredService } from '../core/desired.js';
+import type { Ip } from '../core/net.js';
+
+export interface IpvsState {
+  readonly pid: number;
+  readonly synced: boolean;
+  readonly generation: number;
+  /** ms since 1970. */
+  readonly lastSync: number;
+  readonly services: readonly DesiredService[];
+  /** ms since 1970, by `virtual server real server`. */
+  readonly deadlines: Readonly<Record<string, number>>;
+  /** Addresses by name of the node. */
+  readonly nodes: Readonly<Record<string, readonly Ip[]>>;
+  /** Settings as they were before the first agent. */
+  readonly sysctls: Readonly<Record<string, string>>;
+}
+
+const EMPTY: IpvsState = {
+  ...{ pid: 0, synced: false, generation: 0, lastSync: 0 },
+  ...{ services: [], deadlines: {}, nodes: {}, sysctls: {} },
+};
+
+/** The directory for a --bpf-root: one each, so that agents in several network namespaces have their own. */
+export function stateDirectory(bpfRoot: string): string {
+  return join('/run/weir', bpfRoot.replace(/^\/+|\/+$/g, '').replaceAll('/', '-'));
+}
+
+/** Creates the directory. */
+export function ensureStateDirectory(bpfRoot: string): string {
+  const directory = stateDirectory(bpfRoot);
+  mkdirSync(directory, { recursive: true });
+  return directory;
+}
+
+/** What was written last; undefined where nothing was, or nothing that can be read. */
+export function readState(directory: string): IpvsState | undefined {
+  try {
+    return { ...EMPTY, ...(JSON.parse(readFileSync(join(directory, 'ipvs.json'), 'utf8')) as Partial<IpvsState>) };
+  } catch {
+    return undefined;
+  }
+}
+
+export function writeState(directory: string, state: IpvsState): void {
+  const path = join(directory, 'ipvs.json');
+  writeFileSync(`${path}.tmp`, JSON.stringify(state));
+  renameSync(`${path}.tmp`, path);
+}

@@ -1,0 +1,48 @@
+/** All that the kernel is to hold of ours, put together from what each service needs and from the node. Pure. */
+import type { DesiredService } from '../core/desired.js';
+import { familyOf, type Ip, type Prefix } from '../core/net.js';
+import type { Network, Roles } from '../core/network.js';
+import { type Row, toRows } from '../core/plan.js';
+import { SERVICE_DEVICE } from './devices.js';
+import { nodeRows } from './node-rows.js';
+import type { NodeView, Placed, WantedServer } from './placement.js';
+import { matchText } from './virtual.js';
+
+export interface Wanted {
+  readonly servers: Map<string, WantedServer>;
+  readonly rows: Map<string, Row>;
+}
+
+/** Addresses by name of the node. */
+export type NodeAddresses = Readonly<Record<string, readonly Ip[]>>;
+
+export function viewOf(network: Network, nodes: NodeAddresses): NodeView {
+  const links = network.links.filter(({ name }) => name !== SERVICE_DEVICE);
+  return {
+    own: new Set(links.flatMap(({ addresses }) => addresses.map(({ ip }) => ip))),
+    nodeAddress: (name, family) => nodes[name]?.find((ip) => familyOf(ip) === family),
+  };
+}
+
+/** Without `sources` the rows about tunnels that are `known` stay. */
+export function wanted(
+  placed: Iterable<Placed>,
+  roles: Roles,
+  sources: readonly Prefix[] | undefined,
+  known: readonly Row[],
+): Wanted {
+  const all = [...placed];
+  const servers = all.flatMap((service) => service.servers).map((server) => [matchText(server.match), server] as const);
+  const rows = [...all.flatMap((service) => service.rows), ...nodeRows(roles, sources, known)];
+  return { servers: new Map(servers), rows: toRows(rows) };
+}
+
+/** Addresses that weir-ipvs0 is to have. */
+export function serviceAddresses(rows: ReadonlyMap<string, Row>): Set<Ip> {
+  return new Set([...rows.values()].filter(({ table }) => table.startsWith('vips')).map(({ key }) => key as Ip));
+}
+
+/** Addresses of its frontends. */
+export function addressesOf(service: DesiredService): Ip[] {
+  return service.ports.flatMap(({ frontends }) => frontends.map(({ address }) => address));
+}
