@@ -4,7 +4,8 @@ import type { DesiredService } from '../core/desired.js';
 import type { Problem } from '../core/model.js';
 import type { Family, Ip } from '../core/net.js';
 import { plan, type Row } from '../core/plan.js';
-import { changeServiceAddresses, followTunnels } from '../ipvs/devices.js';
+import { writeSysctl } from '../host/sysctl.js';
+import { addServiceDevice, changeServiceAddresses, followTunnels, TUNNEL_DEVICES } from '../ipvs/devices.js';
 import { type Deadlines, withDraining } from '../ipvs/drain.js';
 import { commands } from '../ipvs/ipvsadm-text.js';
 import { runCommands } from '../ipvs/ipvsadm.js';
@@ -14,7 +15,7 @@ import { applyRuleset } from '../ipvs/nft.js';
 import { segmentOf, tunnelEnds } from '../ipvs/node-rows.js';
 import { type NodeView, type Placed, placeService, type WantedServer } from '../ipvs/placement.js';
 import { tableChanges, versionSet, wholeTable } from '../ipvs/ruleset.js';
-import { ensureStateDirectory, type IpvsState, readState, writeState } from '../ipvs/state-file.js';
+import { ensureStateDirectory, type IpvsState, networkNamespace, readState, writeState } from '../ipvs/state-file.js';
 import { neededSettings } from '../ipvs/sysctls.js';
 import { matchText, type VirtualServers } from '../ipvs/virtual.js';
 import { addressesOf, type NodeAddresses, serviceAddresses, viewOf, wanted } from '../ipvs/wanted.js';
@@ -33,7 +34,7 @@ export class IpvsPlane implements Plane {
   readonly #marks: Marks;
   readonly #desired = new Map<string, DesiredService>();
   readonly #placed = new Map<string, Placed>();
-  readonly #sysctls: Readonly<Record<string, string>>;
+  readonly #sysctls: IpvsState['sysctls'];
   readonly #report: (problem: Problem) => void;
   /** Addresses that the last agent meant to serve, whether it came to that or not: what has them is ours. */
   readonly #claimed: ReadonlySet<Ip>;
@@ -184,14 +185,21 @@ export class IpvsPlane implements Plane {
     const addresses = serviceAddresses(rows);
     const add = [...addresses].filter((ip) => !this.#kernel.addresses.has(ip));
     const remove = [...this.#kernel.addresses].filter((ip) => !addresses.has(ip));
+    if (!this.#kernel.device) addServiceDevice();
     changeServiceAddresses(add, remove);
     const tunnelled = new Set<Family>(
       all.filter(({ table }) => table.startsWith('tunnelled')).map(({ table }) => (table.endsWith('4') ? 'v4' : 'v6')),
     );
     const ends = tunnelEnds(this.#facts.roles.uplinks, tunnelled);
-    if (JSON.stringify(ends) !== JSON.stringify(this.#kernel.tunnels)) followTunnels(ends);
-    this.#kernel = { ...this.#kernel, addresses, tunnels: ends };
+    if (JSON.stringify(ends) !== JSON.stringify(this.#kernel.tunnels)) this.#open(ends);
+    this.#kernel = { ...this.#kernel, addresses, device: true, tunnels: ends };
     return add.length + remove.length;
+  }
+
+  /** A client's packets arrive there and its answers leave by an uplink: the filter of reverse paths must be loose. */
+  #open(ends: Kernel['tunnels']): void {
+    followTunnels(ends);
+    if (ends.v4 !== undefined) writeSysctl(`net/ipv4/conf/${TUNNEL_DEVICES.v4}/rp_filter`, '2');
   }
 
   #placeAll(): void {
@@ -213,6 +221,7 @@ export class IpvsPlane implements Plane {
       ...{ pid: process.pid, synced: this.#synced, generation: this.#generation, lastSync: this.#lastSync },
       ...{ services: [...this.#desired.values()], nodes: this.#nodes, sysctls: this.#sysctls },
       deadlines: Object.fromEntries(this.#deadlines),
+      netns: networkNamespace(),
     };
     writeState(this.#directory, state);
   }

@@ -1,11 +1,13 @@
 /** `weir cleanup`: removes what Weir owns on this node, and nothing else. */
 import { existsSync } from 'node:fs';
 import { describeError, WeirError } from '../errors.js';
+import { readState, stateDirectory } from '../ipvs/state-file.js';
 import { lockHolder, lockRoot } from '../loader/pins.js';
 import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT } from './common-flags.js';
 import type { Context } from './context.js';
 import { flag } from './flags.js';
+import { ipvsRemoval } from './ipvs-removal.js';
 import { namespaceOf, visiting } from './namespace.js';
 import { bool } from './parse.js';
 import { type Removal, removalOf, removeFilters, type Step } from './removal.js';
@@ -28,6 +30,16 @@ export const cleanupCommand = defineCommand({
   },
   exits: { 0: 'nothing of Weir is left, or --dry-run', 1: 'an agent is running, or something could not be removed' },
   run: ({ bpfRoot, dryRun, all }, context): ExitCode => {
+    const state = stateDirectory(bpfRoot);
+    if (readState(state)) {
+      const lock = lockForCleanup(state);
+      try {
+        const code = finish(ipvsRemoval(state), state, dryRun, context);
+        if (code !== 0 || !existsSync(bpfRoot)) return code;
+      } finally {
+        lock[Symbol.dispose]();
+      }
+    }
     if (!existsSync(bpfRoot)) return cleanStray(bpfRoot, all, dryRun, context);
     const lock = lockForCleanup(bpfRoot);
     try {

@@ -66,21 +66,26 @@ export function xdpDevices(pins: readonly string[]): number[] {
 
 /** Settings go back to what they were, unless somebody else has changed them since. */
 function restoreSettings(root: string): Removal {
-  const steps: Step[] = [];
-  const notes: string[] = [];
   try {
     using table = openTable(root, MAPS.weir_sysctls);
-    const changed = [...table.entries()].map(([{ path }, { before, value }]) => ({ path, before, value }));
-    changed.sort((a, b) => (a.path < b.path ? -1 : 1));
-    for (const { path, before, value } of changed) {
-      const now = readSysctl(path);
-      const carryOut = (): void => writeSysctl(path, before);
-      if (now === value) steps.push({ verb: 'restore', what: `${path}=${before}`, carryOut });
-      else if (now !== undefined && now !== before)
-        notes.push(`leave ${path}=${now}: it is not the ${value} that Weir set`);
-    }
+    return restoring([...table.entries()].map(([{ path }, { before, value }]) => ({ path, before, value })));
   } catch (error) {
-    notes.push(`leave the kernel settings: ${describeError(error)}`);
+    return { steps: [], notes: [`leave the kernel settings: ${describeError(error)}`] };
+  }
+}
+
+/** Steps for settings that were changed from `before` to `value`. */
+export function restoring(
+  changed: readonly { readonly path: string; readonly before: string; readonly value: string }[],
+): Removal {
+  const steps: Step[] = [];
+  const notes: string[] = [];
+  for (const { path, before, value } of [...changed].sort((a, b) => (a.path < b.path ? -1 : 1))) {
+    const now = readSysctl(path);
+    const carryOut = (): void => writeSysctl(path, before);
+    if (now === value) steps.push({ verb: 'restore', what: `${path}=${before}`, carryOut });
+    else if (now !== undefined && now !== before)
+      notes.push(`leave ${path}=${now}: it is not the ${value} that Weir set`);
   }
   return { steps, notes };
 }

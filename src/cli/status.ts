@@ -1,5 +1,6 @@
 /** `weir status`: whether an agent is alive and all that it has read is in force. */
 import { WeirError } from '../errors.js';
+import { type IpvsState, readState, stateDirectory } from '../ipvs/state-file.js';
 import { isLocked, lockHolder } from '../loader/pins.js';
 import { type Config, MAPS } from '../maps/layout.js';
 import { openTable } from '../maps/table.js';
@@ -45,6 +46,24 @@ export const statusCommand = defineCommand({
 });
 
 function readStatus(root: string): Status {
+  const directory = stateDirectory(root);
+  const ipvs = readState(directory);
+  return ipvs && !isLocked(root) ? ipvsStatus(directory, ipvs) : bpfStatus(root);
+}
+
+function ipvsStatus(directory: string, { synced, pid, generation, lastSync }: IpvsState): Status {
+  const running = isLocked(directory);
+  return {
+    synced: running && synced,
+    dataplane: 'ipvs',
+    generation,
+    lastSync: lastSync === 0 ? null : new Date(lastSync).toISOString(),
+    agent: running ? 'running' : 'dead',
+    pid: running ? pid : null,
+  };
+}
+
+function bpfStatus(root: string): Status {
   const running = isLocked(root);
   const config = readConfig(root);
   if (!config) {

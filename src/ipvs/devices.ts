@@ -56,10 +56,15 @@ export function followTunnels(ends: Readonly<Partial<Record<Family, Ip>>>): void
   batch(lines);
 }
 
-export function removeDevices(): void {
-  const links = JSON.parse(runTool('ip', ['-j', 'link', 'show'])) as readonly Listed[];
+/** Names of those of our devices that are there. */
+export function ourDevices(): string[] {
+  const links = JSON.parse(runTool('ip', ['-j', 'link', 'show'])) as readonly { readonly ifname: string }[];
   const ours = [SERVICE_DEVICE, ...Object.values(TUNNEL_DEVICES)];
-  batch(links.filter(({ ifname }) => ours.includes(ifname)).map(({ ifname }) => `link del ${ifname}`));
+  return links.map(({ ifname }) => ifname).filter((name) => ours.includes(name));
+}
+
+export function removeDevice(name: string): void {
+  batch([`link del ${name}`]);
 }
 
 function batch(lines: readonly string[]): void {

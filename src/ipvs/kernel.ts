@@ -1,7 +1,7 @@
 /** What the kernel has of ours: the truth from which every difference is told. */
 import type { Family, Ip } from '../core/net.js';
 import type { Row } from '../core/plan.js';
-import { addServiceDevice, readServiceAddresses } from './devices.js';
+import { readServiceAddresses } from './devices.js';
 import { readVirtualServers } from './ipvsadm.js';
 import { isOurMark, markName, Marks } from './marks.js';
 import { parseTable, readTable } from './nft.js';
@@ -15,22 +15,23 @@ export interface Kernel {
   readonly rows: ReadonlyMap<string, Row>;
   /** Which chains the table has; '' where there is no table. */
   readonly version: string;
-  /** Addresses of weir-ipvs0. */
+  /** Addresses of weir-ipvs0, by which virtual servers are told to be ours. */
   readonly addresses: ReadonlySet<Ip>;
+  /** Whether there is such a device. */
+  readonly device: boolean;
   /** Where our tunnel devices end, as far as this process has made them. */
   readonly tunnels: Readonly<Partial<Record<Family, Ip>>>;
 }
 
-/** Makes weir-ipvs0 where it is missing: by its addresses virtual servers are told to be ours. */
+/** Looks, and changes nothing. */
 export function readKernel(): Kernel {
   const servers = readVirtualServers();
   const table = readTable();
   const { rows, names } =
     table === undefined ? { rows: new Map<string, Row>(), names: new Set<string>() } : parseTable(table);
   const addresses = readServiceAddresses();
-  if (!addresses) addServiceDevice();
   const version = [...names].find((name) => name.startsWith('version_')) ?? '';
-  return { servers, rows, version, addresses: addresses ?? new Set(), tunnels: {} };
+  return { servers, rows, version, addresses: addresses ?? new Set(), device: addresses !== undefined, tunnels: {} };
 }
 
 /**

@@ -9,6 +9,10 @@ export function applyRuleset(text: string): void {
   if (text !== '') runTool('nft', ['-f', '-'], text);
 }
 
+export function removeTable(): void {
+  applyRuleset('delete table inet weir\n');
+}
+
 /** What nft -j tells of the table `weir`; undefined where there is none. */
 export function readTable(): string | undefined {
   try {

@@ -55,7 +55,9 @@ function placeFrontend(
     if (list.length === 0) return;
     const match = matchOf(frontend, variant, node, marks);
     if (match.kind === 'mark') rows.push(row(variant, `${match.mark}`));
-    servers.push({ match, ...scheduled(frontend, list), protocol, servers: serverMap(list) });
+    const real = serverMap(list);
+    const weights = [...real.values()].map(({ weight }) => weight);
+    servers.push({ match, ...chooseSchedule(frontend.scheduler, weights), persistence: 0, protocol, servers: real });
   };
   if (!node.own.has(address)) rows.push(row('vips', '', address));
   const outside = frontend.outside.map((backend) => realServer(backend, frontend, node));
@@ -66,15 +68,6 @@ function placeFrontend(
   if (outside.length === 0) rows.push(row('refused_outside', frontend.exists ? 'drop' : 'goto refuse'));
   if (inside.length === 0) rows.push(row('refused_inside', frontend.exists ? 'drop' : 'goto refuse'));
   return { servers, rows };
-}
-
-/** Affinity is kept by IPVS as persistence. */
-function scheduled(frontend: DesiredFrontend, list: readonly RealServer[]): Omit<VirtualServer, 'match' | 'servers'> {
-  const chosen = chooseSchedule(
-    frontend.scheduler,
-    list.map(({ weight }) => weight),
-  );
-  return { ...chosen, persistence: 0 };
 }
 
 function matchOf(frontend: DesiredFrontend, variant: Variant, node: NodeView, marks: Marks): Match {

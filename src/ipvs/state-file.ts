@@ -2,7 +2,7 @@
  * What IPVS and nftables do not keep of what an agent must know at its next start, and the reading commands without it: names
  * of services, deadlines, settings as they were. Below /run, because the kernel's tables end with the same boot.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DesiredService } from '../core/desired.js';
 import type { Ip } from '../core/net.js';
@@ -18,13 +18,15 @@ export interface IpvsState {
   readonly deadlines: Readonly<Record<string, number>>;
   /** Addresses by name of the node. */
   readonly nodes: Readonly<Record<string, readonly Ip[]>>;
-  /** Settings as they were before the first agent. */
-  readonly sysctls: Readonly<Record<string, string>>;
+  /** Settings that were changed, by path: as they were before the first agent, and as it has set them. */
+  readonly sysctls: Readonly<Record<string, { readonly before: string; readonly value: string }>>;
+  /** Inode of the network namespace that all this is about. */
+  readonly netns: number;
 }
 
 const EMPTY: IpvsState = {
   ...{ pid: 0, synced: false, generation: 0, lastSync: 0 },
-  ...{ services: [], deadlines: {}, nodes: {}, sysctls: {} },
+  ...{ services: [], deadlines: {}, nodes: {}, sysctls: {}, netns: 0 },
 };
 
 /** The directory for a --bpf-root: one each, so that agents in several network namespaces have their own. */
@@ -46,6 +48,10 @@ export function readState(directory: string): IpvsState | undefined {
   } catch {
     return undefined;
   }
+}
+
+export function networkNamespace(): number {
+  return statSync('/proc/self/ns/net').ino;
 }
 
 export function writeState(directory: string, state: IpvsState): void {

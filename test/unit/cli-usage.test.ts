@@ -13,8 +13,7 @@ interface Wrong {
 }
 
 const WRONG: readonly Wrong[] = [
-  { args: ['agent', '--dataplane', 'iptables'], line: '--dataplane: "iptables" is not one of bpf' },
-  { args: ['agent', '--dataplane', 'ipvs'], line: '--dataplane: "ipvs" is not available yet' },
+  { args: ['agent', '--dataplane', 'iptables'], line: '--dataplane: "iptables" is not one of bpf, ipvs' },
   { args: ['agent', '--xdp', 'fast'], line: '--xdp: "fast" is not one of auto, native, generic, off' },
   { args: ['agent', '--forwarding', 'dsr-l2'], line: '--forwarding: "dsr-l2" is not available yet' },
   { args: ['agent', '--scheduler', 'wlc'], line: '--scheduler: "wlc" is not one of maglev, rr, lc, sh, dh, random' },
@@ -102,6 +101,7 @@ function optionsOf(args: readonly string[], env: Record<string, string> = {}): A
 
 test('without flags the agent has the defaults of the contract', (t) => {
   t.deepEqual(optionsOf([]), {
+    dataplane: 'bpf',
     bpfRoot: '/sys/fs/bpf/weir',
     nodeName: 'node-1',
     manifests: undefined,
@@ -152,6 +152,7 @@ const RIGHT: readonly Right[] = [
       ],
     },
   },
+  { args: ['--dataplane', 'ipvs'], options: { dataplane: 'ipvs' } },
   { args: ['--dsr-sources', '192.0.2.1'], options: { dsrSources: [{ address: '192.0.2.1', bits: 32 }] } },
   { args: ['--health-bind-address', '[::]:80'], options: { health: { address: '::', port: 80 } } },
   { args: ['--health-bind-address', ''], options: { health: undefined } },

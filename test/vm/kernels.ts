@@ -2,7 +2,7 @@
  * Stock Debian kernels for the virtual machines: found and downloaded through apt, unpacked below .cache/kernels, and never
  * installed. The names of packages roll with every security update, so a kernel is asked for by its meta-package.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -59,9 +59,10 @@ function imageName(apt: readonly string[], meta: string): string {
   return name;
 }
 
+/** undefined where apt does not know the package. */
 function dependency(apt: readonly string[], meta: string): string | undefined {
-  const text = execFileSync('apt-cache', [...apt, 'depends', meta], { encoding: 'utf8' });
-  return /Depends: (linux-image-\S+)/.exec(text)?.[1];
+  const { stdout } = spawnSync('apt-cache', [...apt, 'depends', meta], { encoding: 'utf8' });
+  return /Depends: (linux-image-\S+)/.exec(stdout)?.[1];
 }
 
 function unpack(apt: readonly string[], name: string, directory: string): void {

@@ -17,11 +17,14 @@ interface Story {
   readonly command: readonly string[];
   /** s */
   readonly limit: number;
+  readonly dataplane?: 'ipvs';
   /** Part of `make test`, with the first of its kernels. */
   readonly short?: true;
 }
 
 const BPF_KERNELS = ['6.12', '6.1'];
+/** Older than what BPF needs. */
+const IPVS_KERNELS = [...BPF_KERNELS, '5.10'];
 
 /** A story of test/netns, by file and by what its title matches. */
 function netns(file: string, title: string): string[] {
@@ -48,24 +51,51 @@ const STORIES: readonly Story[] = [
     command: ['node', 'dist/test/vm/sctp-story.js'],
     limit: 300,
   },
+  {
+    name: 'IPVS: every frontend answers with every backend by NAT, routed pods',
+    kernels: IPVS_KERNELS,
+    command: netns('services', '*: nat, routed pods, strict rp_filter'),
+    limit: 600,
+    dataplane: 'ipvs',
+  },
+  {
+    name: 'IPVS: every frontend answers with every backend by NAT, bridged pods',
+    kernels: IPVS_KERNELS,
+    command: netns('services', '*: nat, bridged pods, no rp_filter'),
+    limit: 600,
+    dataplane: 'ipvs',
+  },
+  {
+    name: 'IPVS: a service without endpoints refuses its clients at once',
+    kernels: IPVS_KERNELS,
+    command: netns('services', 'a service without endpoints refuses*'),
+    limit: 300,
+    dataplane: 'ipvs',
+  },
 ];
 
 const asked = process.env['WEIR_KERNELS']?.split(',');
 
-for (const { name, kernels, command, limit, short } of STORIES) {
+for (const { name, kernels, command, limit, dataplane = 'bpf', short } of STORIES) {
   const chosen = asked ? kernels.filter((kernel) => asked.includes(kernel)) : kernels.slice(0, short ? 1 : 0);
   for (const kernel of chosen) {
     test.serial(`Linux ${kernel}: ${name}`, async (t) => {
       t.timeout((limit + 120) * 1000);
-      await passes(t, kernel, command, limit);
+      await passes(t, kernel, command, limit, dataplane);
     });
   }
 }
 
-async function passes(t: ExecutionContext, version: string, command: readonly string[], limit: number): Promise<void> {
+async function passes(
+  t: ExecutionContext,
+  version: string,
+  command: readonly string[],
+  limit: number,
+  dataplane: string,
+): Promise<void> {
   t.is(missing(), '', 'this machine can run another');
   const kernel = fetchKernel(version);
-  const environment = { WEIR_PROGRAM: PROGRAM, WEIR_TIME_FACTOR: `${TIME_FACTOR}` };
+  const environment = { WEIR_PROGRAM: PROGRAM, WEIR_TIME_FACTOR: `${TIME_FACTOR}`, WEIR_DATAPLANE: dataplane };
   const { status, output } = await boot(kernel, { command, environment, limit });
   t.is(status, 0, `Linux ${kernel.release}\n${output}`);
 }

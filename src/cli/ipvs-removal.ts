@@ -1,0 +1,40 @@
+/** What of the IPVS dataplane there is in this network namespace, as steps that remove it. */
+import { rmSync } from 'node:fs';
+import { ourDevices, removeDevice } from '../ipvs/devices.js';
+import { runCommands } from '../ipvs/ipvsadm.js';
+import { ownServers, readKernel } from '../ipvs/kernel.js';
+import { removeTable } from '../ipvs/nft.js';
+import { networkNamespace, readState } from '../ipvs/state-file.js';
+import { addressesOf } from '../ipvs/wanted.js';
+import { type Removal, restoring, type Step } from './removal.js';
+
+/** Throws where the dataplane is in another network namespace than this process. */
+export function ipvsRemoval(directory: string): Removal {
+  const state = readState(directory);
+  if (state && state.netns !== networkNamespace())
+    throw new Error(
+      `clean up ${directory}: its agent worked in another network namespace: run this there (nsenter --net)`,
+    );
+  const kernel = readKernel();
+  const claimed = new Set((state?.services ?? []).flatMap(addressesOf));
+  const servers: Step[] = [...ownServers(kernel, claimed).keys()].map((key) => ({
+    verb: 'remove',
+    what: `virtual server ${key}`,
+    carryOut: () => runCommands([`-D ${key}`]),
+  }));
+  const table: Step[] =
+    kernel.version === '' ? [] : [{ verb: 'remove', what: 'the table inet weir of nftables', carryOut: removeTable }];
+  const devices: Step[] = ourDevices().map((name) => ({
+    verb: 'remove',
+    what: `device ${name}`,
+    carryOut: () => removeDevice(name),
+  }));
+  const settings = restoring(Object.entries(state?.sysctls ?? {}).map(([path, values]) => ({ path, ...values })));
+  const rest: Step = {
+    verb: 'remove',
+    what: directory,
+    last: true,
+    carryOut: () => rmSync(directory, { recursive: true }),
+  };
+  return { steps: [...devices, ...servers, ...table, ...settings.steps, rest], notes: settings.notes };
+}

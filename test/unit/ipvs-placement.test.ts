@@ -1,0 +1,150 @@
+/** Which virtual servers and which rows of the table `weir` a service becomes. */
+import test from 'ava';
+import { compileService, type Settings } from '../../src/core/desired.js';
+import type { Service } from '../../src/core/model.js';
+import { flattened } from '../../src/ipvs/ipvsadm-text.js';
+import { FIRST_MARK, isOurMark, Marks } from '../../src/ipvs/marks.js';
+import { type NodeView, placeService } from '../../src/ipvs/placement.js';
+import { matchText } from '../../src/ipvs/virtual.js';
+import { endpoint, HTTP, ip, ips, service, settings, slice } from '../helpers/model.js';
+
+const VIEW: NodeView = {
+  own: new Set(ips('192.0.2.1', '2001:db8::1')),
+  nodeAddress: (name) => (name === 'node-2' ? ip('192.0.2.2') : undefined),
+};
+const ENDPOINTS = [endpoint('10.1.0.1', { nodeName: 'node-1' }), endpoint('10.1.0.2'), endpoint('10.1.0.3')];
+
+interface Case {
+  readonly name: string;
+  readonly fields: Partial<Service>;
+  readonly endpoints?: typeof ENDPOINTS;
+  readonly settings?: Partial<Settings>;
+  readonly servers: Readonly<Record<string, string>>;
+  readonly rows: readonly string[];
+}
+
+const LOCAL_ROWS = ['local4 10.1.0.1', 'hairpin4 10.1.0.1 . 10.1.0.1'];
+const ALL = {
+  '10.1.0.1:8080': '-m -w 1',
+  '10.1.0.2:8080': '-m -w 1',
+  '10.1.0.3:8080': '-m -w 1',
+};
+
+/** Of the servers as placed, with marks named in the order in which they come. */
+function placed(fields: Partial<Service>, endpoints = ENDPOINTS, change: Partial<Settings> = {}) {
+  const desired = compileService(service('web', fields), [slice('web', endpoints)], settings(change));
+  const { servers, rows } = placeService(desired, VIEW, new Marks());
+  const marks = [...new Set(servers.flatMap(({ match }) => (match.kind === 'mark' ? [match.mark] : [])))];
+  const named = (text: string): string =>
+    marks.reduce((result, mark, index) => result.replaceAll(`${mark}`, `M${index}`), text);
+  const flat = flattened(new Map(servers.map((server) => [matchText(server.match), server])));
+  return {
+    servers: Object.fromEntries([...flat].map(([key, value]) => [named(key), value])),
+    rows: rows.map(({ table, key, value }) => named(`${table} ${key}${value ? ` : ${value}` : ''}`)),
+  };
+}
+
+function each(virtual: string, options: string, servers: Readonly<Record<string, string>>): Record<string, string> {
+  const list = Object.entries(servers).map(([name, text]) => [`${virtual} -r ${name}`, text]);
+  return Object.fromEntries([[virtual, options], ...list]) as Record<string, string>;
+}
+
+const MH = '-s mh -b mh-fallback,mh-port';
+const NODE_PORT = { ...HTTP, nodePort: 30080 };
+
+const CASES: readonly Case[] = [
+  {
+    name: 'a ClusterIP is a virtual server of its address, which is bound here',
+    fields: { clusterIps: ips('10.96.0.1') },
+    servers: each('-t 10.96.0.1:80', MH, ALL),
+    rows: ['services4 10.96.0.1 . tcp . 80', 'vips4 10.96.0.1', ...LOCAL_ROWS],
+  },
+  {
+    name: 'a node port is a mark, because its address is not ours to bind',
+    fields: { ports: [NODE_PORT] },
+    settings: { nodePortAddresses: ips('192.0.2.1') },
+    servers: each('-f M0', MH, ALL),
+    rows: ['services4 192.0.2.1 . tcp . 30080', 'outside4 192.0.2.1 . tcp . 30080 : M0', ...LOCAL_ROWS],
+  },
+  {
+    name: "an external address that is the node's own is a mark as well",
+    fields: { externalIps: ips('192.0.2.1') },
+    servers: each('-f M0', MH, ALL),
+    rows: ['services4 192.0.2.1 . tcp . 80', 'outside4 192.0.2.1 . tcp . 80 : M0', ...LOCAL_ROWS],
+  },
+  {
+    name: 'what starts on this node meets all endpoints where clients out there meet the local ones',
+    fields: { externalIps: ips('198.51.100.1'), externalTrafficPolicy: 'Local' },
+    servers: { ...each('-t 198.51.100.1:80', MH, { '10.1.0.1:8080': '-m -w 1' }), ...each('-f M0', MH, ALL) },
+    rows: [
+      'services4 198.51.100.1 . tcp . 80',
+      'vips4 198.51.100.1',
+      'inside4 198.51.100.1 . tcp . 80 : M0',
+      ...LOCAL_ROWS,
+    ],
+  },
+  {
+    name: 'DSR asks other nodes by tunnel, for as much as they have, and local endpoints without one',
+    fields: {
+      externalIps: ips('198.51.100.1'),
+      annotations: { 'weir.io/forwarding': 'dsr', 'weir.io/scheduler': 'rr' },
+    },
+    servers: {
+      ...each('-t 198.51.100.1:80', '-s wrr', { '10.1.0.1:8080': '-m -w 1', '192.0.2.2:80': '-i -w 2' }),
+      ...each('-f M0', '-s rr', ALL),
+      ...each('-f M1', '-s rr', { '10.1.0.1:8080': '-m -w 1' }),
+    },
+    rows: [
+      'services4 198.51.100.1 . tcp . 80',
+      'vips4 198.51.100.1',
+      'inside4 198.51.100.1 . tcp . 80 : M0',
+      'tunnelled4 198.51.100.1 . tcp . 80 : M1',
+      ...LOCAL_ROWS,
+    ],
+  },
+  {
+    name: 'a service without endpoints refuses',
+    fields: { clusterIps: ips('10.96.0.1') },
+    endpoints: [],
+    servers: {},
+    rows: [
+      'services4 10.96.0.1 . tcp . 80',
+      'vips4 10.96.0.1',
+      'refused_outside4 10.96.0.1 . tcp . 80 : goto refuse',
+      'refused_inside4 10.96.0.1 . tcp . 80 : goto refuse',
+    ],
+  },
+  {
+    name: 'endpoints elsewhere are no reason to refuse: packets for local ones are dropped',
+    fields: { externalIps: ips('198.51.100.1'), externalTrafficPolicy: 'Local' },
+    endpoints: [endpoint('10.1.0.2')],
+    servers: each('-f M0', MH, { '10.1.0.2:8080': '-m -w 1' }),
+    rows: [
+      'services4 198.51.100.1 . tcp . 80',
+      'vips4 198.51.100.1',
+      'inside4 198.51.100.1 . tcp . 80 : M0',
+      'refused_outside4 198.51.100.1 . tcp . 80 : drop',
+    ],
+  },
+];
+
+for (const { name, fields, endpoints, settings: change, servers, rows } of CASES) {
+  test(name, (t) => t.deepEqual(placed(fields, endpoints, change), { servers, rows }));
+}
+
+test('a mark stays with its name, is ours, and no two names share one', (t) => {
+  const names = Array.from({ length: 5000 }, (_, i) => `inside 10.0.0.1 . tcp . ${i}`);
+  const marks = new Marks();
+  const given = names.map((name) => marks.of(name));
+  t.is(new Set(given).size, names.length);
+  t.true(given.every(isOurMark));
+  t.deepEqual(
+    names.map((name) => marks.of(name)),
+    given,
+  );
+  t.false(isOurMark(FIRST_MARK - 1));
+  const adopted = new Marks();
+  adopted.adopt('inside x', given[0] ?? 0);
+  t.is(adopted.of('inside x'), given[0] ?? 0);
+  t.not(adopted.of(names[0] ?? ''), given[0] ?? 0, 'a number that is taken goes to nobody else');
+});

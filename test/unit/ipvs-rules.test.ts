@@ -1,0 +1,96 @@
+/** Draining, schedulers, settings and the node's rows of the IPVS dataplane. */
+import test from 'ava';
+import type { Protocol } from '../../src/core/net.js';
+import { parsePrefix } from '../../src/core/net.js';
+import { withDraining } from '../../src/ipvs/drain.js';
+import { parseSaved } from '../../src/ipvs/ipvsadm-text.js';
+import { nodeRows } from '../../src/ipvs/node-rows.js';
+import type { WantedServer } from '../../src/ipvs/placement.js';
+import { chooseSchedule } from '../../src/ipvs/schedule.js';
+import { reuseMode } from '../../src/ipvs/sysctls.js';
+
+const HAVE =
+  '-A -t 10.96.0.1:80 -s rr\n-a -t 10.96.0.1:80 -r 10.1.0.1:80 -m -w 1\n-a -t 10.96.0.1:80 -r 10.1.0.2:80 -m -w 1';
+const KEY = '-t 10.96.0.1:80';
+const GONE = `${KEY} 10.1.0.2:80`;
+
+function wants(scheduler: string, protocol: Protocol): Map<string, WantedServer> {
+  const text = `-A -t 10.96.0.1:80 -s ${scheduler}\n-a -t 10.96.0.1:80 -r 10.1.0.1:80 -m -w 1`;
+  return new Map([...parseSaved(text)].map(([key, server]) => [key, { ...server, protocol }]));
+}
+
+function weights(have: string, want: Map<string, WantedServer>, deadlines: Map<string, number>, now: number) {
+  const drained = withDraining(parseSaved(have), want, deadlines, now, 1000);
+  const servers = [...(drained.servers.get(KEY)?.servers ?? [])].map(([name, { weight }]) => `${name} ${weight}`);
+  return { servers, deadlines: Object.fromEntries(drained.deadlines) };
+}
+
+test('a removed real server keeps its connections, and gets no new ones, until its deadline', (t) => {
+  const want = wants('rr', 'TCP');
+  const draining = { servers: ['10.1.0.1:80 1', '10.1.0.2:80 0'], deadlines: { [GONE]: 6000 } };
+  t.deepEqual(weights(HAVE, want, new Map(), 5000), draining);
+  t.deepEqual(weights(HAVE, want, new Map([[GONE, 6000]]), 5999), draining, 'a restart does not begin again');
+  t.deepEqual(weights(HAVE, want, new Map([[GONE, 6000]]), 6000), { servers: ['10.1.0.1:80 1'], deadlines: {} });
+});
+
+test('a real server that comes back is as before', (t) => {
+  const want = new Map([...parseSaved(HAVE)].map(([key, server]) => [key, { ...server, protocol: 'TCP' as const }]));
+  t.deepEqual(weights(HAVE, want, new Map([[GONE, 6000]]), 5500), {
+    servers: ['10.1.0.1:80 1', '10.1.0.2:80 1'],
+    deadlines: {},
+  });
+});
+
+for (const [scheduler, protocol] of [
+  ['rr', 'UDP'],
+  ['dh', 'TCP'],
+] as const) {
+  test(`a removed real server of ${protocol} by ${scheduler} goes at once`, (t) => {
+    t.deepEqual(weights(HAVE, wants(scheduler, protocol), new Map(), 5000).servers, ['10.1.0.1:80 1']);
+  });
+}
+
+const SCHEDULES: readonly [ours: string, weights: readonly number[], theirs: string][] = [
+  ['maglev', [1, 1], 'mh mh-fallback mh-port'],
+  ['maglev', [1, 3], 'mh mh-fallback mh-port'],
+  ['rr', [1, 1], 'rr'],
+  ['rr', [1, 3], 'wrr'],
+  ['random', [1, 1], 'rr'],
+  ['lc', [1, 1], 'lc'],
+  ['lc', [2, 1], 'wlc'],
+  ['sh', [1, 1], 'sh sh-fallback'],
+  ['dh', [1, 1], 'dh'],
+];
+
+for (const [ours, given, theirs] of SCHEDULES) {
+  test(`${ours} with weights ${given.join()} is ${theirs}`, (t) => {
+    const { scheduler, flags } = chooseSchedule(ours, given);
+    t.is([scheduler, ...flags].join(' '), theirs);
+  });
+}
+
+for (const [release, mode] of [
+  ['4.19.0-27-amd64', '0'],
+  ['5.8.18', '0'],
+  ['5.9.0', '1'],
+  ['5.10.0-46-amd64', '1'],
+  ['6.1.0-56-amd64', '1'],
+] as const) {
+  test(`Linux ${release} reuses ports in mode ${mode}`, (t) => t.is(reuseMode(release), mode));
+}
+
+test('tunnel sources are the outermost prefixes, and stay as they are until the nodes are known', (t) => {
+  const roles = { uplinks: [], pods: [], bridges: [], missing: [] };
+  const prefixes = ['10.0.0.1', '10.0.0.1', '10.0.0.0/24', '10.1.0.1', 'fd00::1'].flatMap(
+    (text) => parsePrefix(text) ?? [],
+  );
+  const sources = nodeRows(roles, prefixes, []).filter(({ table }) => table.startsWith('tunnel'));
+  t.deepEqual(
+    sources.map(({ table, key }) => `${table} ${key}`),
+    ['tunnel_sources4 10.0.0.0/24', 'tunnel_sources4 10.1.0.1', 'tunnel_sources6 fd00::1'],
+  );
+  t.deepEqual(
+    nodeRows(roles, undefined, sources).filter(({ table }) => table.startsWith('tunnel')),
+    sources,
+  );
+});
