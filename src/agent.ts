@@ -9,7 +9,7 @@ import { Observation } from './agent/observation.js';
 import type { NodeFacts, Plane } from './agent/plane.js';
 import { Reporter } from './agent/reporter.js';
 import type { DesiredService, Settings } from './core/desired.js';
-import type { Source } from './core/model.js';
+import type { Problem, Source } from './core/model.js';
 import { deviceRoles, type Network, type Roles } from './core/network.js';
 import { chooseDevices, settingsFingerprint, settingsOf, tunnelSources } from './core/settings.js';
 import { Store } from './core/store.js';

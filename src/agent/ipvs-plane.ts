@@ -5,7 +5,13 @@ import type { Problem } from '../core/model.js';
 import type { Family, Ip } from '../core/net.js';
 import { plan, type Row } from '../core/plan.js';
 import { writeSysctl } from '../host/sysctl.js';
-import { addServiceDevice, changeServiceAddresses, followTunnels, TUNNEL_DEVICES } from '../ipvs/devices.js';
+import {
+  addServiceDevice,
+  changeServiceAddresses,
+  followTunnels,
+  SERVICE_DEVICE,
+  TUNNEL_DEVICES,
+} from '../ipvs/devices.js';
 import { type Deadlines, withDraining } from '../ipvs/drain.js';
 import { commands } from '../ipvs/ipvsadm-text.js';
 import { runCommands } from '../ipvs/ipvsadm.js';
@@ -19,6 +25,7 @@ import { ensureStateDirectory, type IpvsState, networkNamespace, readState, writ
 import { neededSettings } from '../ipvs/sysctls.js';
 import { matchText, type VirtualServers } from '../ipvs/virtual.js';
 import { addressesOf, type NodeAddresses, serviceAddresses, viewOf, wanted } from '../ipvs/wanted.js';
+import type { Measures } from '../metrics/weir.js';
 import type { AgentOptions } from '../options.js';
 import { applySettings } from './ipvs-settings.js';
 import type { Log } from './log.js';
@@ -30,6 +37,8 @@ const DRAIN = 300_000;
 const INTERVAL = 30_000;
 
 export class IpvsPlane implements Plane {
+  readonly name = 'ipvs';
+  readonly expositions = [];
   readonly #directory: string;
   readonly #marks: Marks;
   readonly #desired = new Map<string, DesiredService>();
@@ -123,6 +132,21 @@ export class IpvsPlane implements Plane {
 
   recover(): void {
     this.#kernel = readKernel();
+  }
+
+  /** The next `follow` puts back what another hand has taken away. */
+  inspect(): readonly string[] {
+    const known = this.#kernel;
+    this.recover();
+    const now = this.#kernel;
+    const lost = [...known.addresses].filter((ip) => !now.addresses.has(ip));
+    const table = now.version === known.version ? [] : ['the table inet weir of nftables'];
+    return [...table, ...lost.map((ip) => `${ip} on ${SERVICE_DEVICE}`)];
+  }
+
+  /** IPVS and nftables count by themselves: ipvsadm -Ln --stats. */
+  measure(): Measures {
+    return { reasons: [], maps: [], devices: [], generation: this.#generation };
   }
 
   recordSync(): void {

@@ -23,11 +23,11 @@ function serviceRow({ key, ports }: DesiredService, flows: Flows): ServiceRow {
 }
 
 function frontendRow(frontend: DesiredFrontend, label: string, flows: Flows): FrontendRow {
-  const { kind, address, port, protocol, scheduler, forwarding, inside, outside } = frontend;
+  const { kind, address, port, protocol, scheduler, forwarding, affinity, inside, outside } = frontend;
   const at = `${protocol} ${formatSocket(address, port)}`;
   const all = new Map([...outside, ...inside].map((backend) => [formatSocket(backend.address, backend.port), backend]));
   return {
-    ...{ kind, address, port, protocol, scheduler, forwarding },
+    ...{ kind, address, port, protocol, scheduler, forwarding, affinity },
     portName: label.slice(label.lastIndexOf(':') + 1),
     backends: [...all].map(([socket, backend]) => backendRow(backend, flows.get(`${at} ${socket}`) ?? 0)),
   };

@@ -46,12 +46,14 @@ export function followTunnels(ends: Readonly<Partial<Record<Family, Ip>>>): void
     const end = ends[family];
     if (known?.address === end) return [];
     const kind = family === 'v4' ? 'ipip' : 'ip6tnl mode ip6ip6';
-    return [
-      ...(known ? [`link del ${name}`] : []),
-      ...(end === undefined
-        ? []
-        : [`link add ${name} type ${kind} local ${end}`, `link set ${name} addrgenmode none`, `link set ${name} up`]),
+    const fresh = [
+      `link add ${name} type ${kind} local ${end}`,
+      `link set ${name} addrgenmode none`,
+      /* even a loose rp_filter drops what arrives on a device without an address */
+      ...(family === 'v4' ? [`addr add ${end}/32 dev ${name} scope host`] : []),
+      `link set ${name} up`,
     ];
+    return [...(known ? [`link del ${name}`] : []), ...(end === undefined ? [] : fresh)];
   });
   batch(lines);
 }

@@ -57,7 +57,13 @@ function placeFrontend(
     if (match.kind === 'mark') rows.push(row(variant, `${match.mark}`));
     const real = serverMap(list);
     const weights = [...real.values()].map(({ weight }) => weight);
-    servers.push({ match, ...chooseSchedule(frontend.scheduler, weights), persistence: 0, protocol, servers: real });
+    servers.push({
+      match,
+      ...chooseSchedule(frontend.scheduler, weights),
+      persistence: frontend.affinity,
+      protocol,
+      servers: real,
+    });
   };
   if (!node.own.has(address)) rows.push(row('vips', '', address));
   const outside = frontend.outside.map((backend) => realServer(backend, frontend, node));

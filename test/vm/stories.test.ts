@@ -66,6 +66,13 @@ const STORIES: readonly Story[] = [
     dataplane: 'ipvs',
   },
   {
+    name: 'IPVS: every frontend answers with every backend by DSR',
+    kernels: IPVS_KERNELS,
+    command: netns('services', '*: dsr, routed pods, strict rp_filter'),
+    limit: 600,
+    dataplane: 'ipvs',
+  },
+  {
     name: 'IPVS: a service without endpoints refuses its clients at once',
     kernels: IPVS_KERNELS,
     command: netns('services', 'a service without endpoints refuses*'),
