@@ -8,7 +8,7 @@ CLANG_FORMAT ?= clang-format-19
 BPFTOOL ?= bpftool
 ARCH_INCLUDE := /usr/include/$(shell uname -m)-linux-gnu
 BPF_CFLAGS := -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -mcpu=v3 -I$(ARCH_INCLUDE)
-BPF_SOURCES := bpf/lb.bpf.c bpf/policy.bpf.c
+BPF_SOURCES := bpf/lb.bpf.c bpf/policy.bpf.c bpf/sock.bpf.c
 BPF_HEADERS := $(wildcard bpf/*.h)
 BPF_OBJECT := bpf/build/weir.bpf.o
 TS_SOURCES := $(shell find src test scripts bench -name '*.ts' 2>/dev/null)

@@ -94,6 +94,13 @@ enum hook {
 	HOOK_UP_OUT = 3,
 	HOOK_POD_IN = 4,
 	HOOK_POD_OUT = 5,
+	HOOK_SOCKET = 6, /* a process of the host names an address: connect or sendmsg */
+};
+
+/* What the address in a socket's entry is. */
+enum socket_side {
+	SOCKET_FRONTEND = 1, /* what its process sends to; the entry tells the backend */
+	SOCKET_BACKEND = 2, /* what it really sends to and hears from; the entry tells the frontend */
 };
 
 /*
@@ -294,6 +301,7 @@ struct config {
 	__u32 fast_path; /* 1: flows may be redirected past the node's stack */
 	__u64 ticks; /* a moment in ticks, */
 	__u64 ticks_time; /* and the same in ns of CLOCK_MONOTONIC */
+	__u64 netns_cookie; /* of the agent's network namespace, whose sockets are translated */
 };
 
 struct drop_key {
@@ -324,6 +332,25 @@ struct rate {
 	__u64 flows;
 };
 
+/* One end of what a socket of the host does through a frontend. */
+struct socket_key {
+	__u64 cookie;
+	struct ip address;
+	__be16 port;
+	__u8 protocol;
+	__u8 side; /* enum socket_side: which end address and port are */
+	__u32 pad;
+};
+
+/* The other end. */
+struct socket_peer {
+	struct ip address;
+	__be16 port;
+	__u16 pad;
+	__u32 backend; /* id in weir_backends when recorded */
+	__u32 service; /* id in weir_names */
+};
+
 /* A kernel setting that the agent has changed, below /proc/sys */
 struct sysctl_key {
 	char path[96];
@@ -351,5 +378,6 @@ _Static_assert(sizeof(struct flow4_key) == 16, "flow4_key");
 _Static_assert(sizeof(struct flow6_key) == 40, "flow6_key");
 _Static_assert(sizeof(struct flow) == 56, "flow");
 _Static_assert(sizeof(struct drop_key) == 40, "drop_key");
+_Static_assert(sizeof(struct socket_key) == 32, "socket_key");
 
 #endif

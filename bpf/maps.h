@@ -193,6 +193,14 @@ struct {
 	__type(value, struct drop);
 } weir_drops MAP;
 
+/* Programs: which frontend a socket of the host uses by which backend. LRU: what closed sockets leave behind ages away. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct socket_key);
+	__type(value, struct socket_peer);
+} weir_sockets MAP;
+
 /* Programs: packets and bytes by reason. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -6,6 +6,7 @@
 #ifndef WEIR_RECORD_H
 #define WEIR_RECORD_H
 
+#include "config.h"
 #include "flow.h"
 #include "route.h"
 #include "select.h"
@@ -22,13 +23,6 @@ enum origin {
 	ORIGIN_OUTSIDE,
 	ORIGIN_POD,
 };
-
-static __always_inline struct config *config_get(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&weir_config, &zero);
-}
 
 /* Could this be a reply to a source that we have translated? */
 static __always_inline bool is_snat_port(const struct packet *p)

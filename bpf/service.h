@@ -8,6 +8,7 @@
 
 #include "answer.h"
 #include "begin.h"
+#include "frontend.h"
 #include "keepalive.h"
 #include "segment.h"
 #include "tunnel.h"
@@ -83,17 +84,6 @@ static __always_inline bool flow_continues(struct packet *p, struct flow *flow)
 	return true;
 }
 
-static __always_inline struct frontend *frontend_find(const struct packet *p)
-{
-	struct frontend_key key = {
-		.address = p->tuple.destination,
-		.port = p->tuple.destination_port,
-		.protocol = p->tuple.protocol,
-	};
-
-	return bpf_map_lookup_elem(&weir_frontends, &key);
-}
-
 /* A segment of a connection that is nobody's any more: its client must not wait for an answer. */
 static __always_inline bool is_midway(const struct packet *p)
 {
@@ -123,10 +113,9 @@ static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p,
 /* Node ports are served on every node's address; what comes from another node through a tunnel names that node's. */
 static __always_inline struct frontend *frontend_of_any_node(const struct packet *p)
 {
-	struct frontend_key key = { .port = p->tuple.destination_port, .protocol = p->tuple.protocol };
 	struct prefix_key node = { .bits = 128, .address = p->tuple.destination };
 
-	return bpf_map_lookup_elem(&weir_sources, &node) ? bpf_map_lookup_elem(&weir_frontends, &key) : NULL;
+	return bpf_map_lookup_elem(&weir_sources, &node) ? frontend_of_node_port(p) : NULL;
 }
 
 /* A packet that came through a tunnel: it goes to the endpoint that the other node chose, if that backs the frontend. */

@@ -112,6 +112,16 @@ export const HOOK = {
   UP_OUT: 3,
   POD_IN: 4,
   POD_OUT: 5,
+  /** a process of the host names an address: connect or sendmsg */
+  SOCKET: 6,
+} as const;
+
+/** enum socket_side */
+export const SOCKET_SIDE = {
+  /** what its process sends to; the entry tells the backend */
+  FRONTEND: 1,
+  /** what it really sends to and hears from; the entry tells the frontend */
+  BACKEND: 2,
 } as const;
 
 /** enum reason */
@@ -309,7 +319,7 @@ export const backendCodec: Codec<Backend> = {
   decode: decodeBackend,
 };
 
-/** struct config, 72 bytes */
+/** struct config, 80 bytes */
 export interface Config {
   readonly layout: number;
   readonly pid: number;
@@ -325,6 +335,7 @@ export interface Config {
   readonly fastPath: number;
   readonly ticks: bigint;
   readonly ticksTime: bigint;
+  readonly netnsCookie: bigint;
 }
 
 export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
@@ -342,6 +353,7 @@ export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
   buffer.writeUInt32LE(value.fastPath, offset + 52);
   buffer.writeBigUInt64LE(value.ticks, offset + 56);
   buffer.writeBigUInt64LE(value.ticksTime, offset + 64);
+  buffer.writeBigUInt64LE(value.netnsCookie, offset + 72);
 }
 
 export function decodeConfig(buffer: Buffer, offset = 0): Config {
@@ -360,12 +372,13 @@ export function decodeConfig(buffer: Buffer, offset = 0): Config {
     fastPath: buffer.readUInt32LE(offset + 52),
     ticks: buffer.readBigUInt64LE(offset + 56),
     ticksTime: buffer.readBigUInt64LE(offset + 64),
+    netnsCookie: buffer.readBigUInt64LE(offset + 72),
   };
 }
 
 export const configCodec: Codec<Config> = {
   name: 'config',
-  size: 72,
+  size: 80,
   encode: encodeConfig,
   decode: decodeConfig,
 };
@@ -896,6 +909,73 @@ export const rateCodec: Codec<Rate> = {
   decode: decodeRate,
 };
 
+/** struct socket_key, 32 bytes */
+export interface SocketKey {
+  readonly cookie: bigint;
+  readonly address: Ip;
+  readonly port: number;
+  readonly protocol: number;
+  readonly side: number;
+}
+
+export function encodeSocketKey(value: SocketKey, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 32);
+  buffer.writeBigUInt64LE(value.cookie, offset);
+  writeIp(buffer, offset + 8, value.address);
+  buffer.writeUInt16BE(value.port, offset + 24);
+  buffer.writeUInt8(value.protocol, offset + 26);
+  buffer.writeUInt8(value.side, offset + 27);
+}
+
+export function decodeSocketKey(buffer: Buffer, offset = 0): SocketKey {
+  return {
+    cookie: buffer.readBigUInt64LE(offset),
+    address: readIp(buffer, offset + 8),
+    port: buffer.readUInt16BE(offset + 24),
+    protocol: buffer.readUInt8(offset + 26),
+    side: buffer.readUInt8(offset + 27),
+  };
+}
+
+export const socketKeyCodec: Codec<SocketKey> = {
+  name: 'socket_key',
+  size: 32,
+  encode: encodeSocketKey,
+  decode: decodeSocketKey,
+};
+
+/** struct socket_peer, 28 bytes */
+export interface SocketPeer {
+  readonly address: Ip;
+  readonly port: number;
+  readonly backend: number;
+  readonly service: number;
+}
+
+export function encodeSocketPeer(value: SocketPeer, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 28);
+  writeIp(buffer, offset, value.address);
+  buffer.writeUInt16BE(value.port, offset + 16);
+  buffer.writeUInt32LE(value.backend, offset + 20);
+  buffer.writeUInt32LE(value.service, offset + 24);
+}
+
+export function decodeSocketPeer(buffer: Buffer, offset = 0): SocketPeer {
+  return {
+    address: readIp(buffer, offset),
+    port: buffer.readUInt16BE(offset + 16),
+    backend: buffer.readUInt32LE(offset + 20),
+    service: buffer.readUInt32LE(offset + 24),
+  };
+}
+
+export const socketPeerCodec: Codec<SocketPeer> = {
+  name: 'socket_peer',
+  size: 28,
+  encode: encodeSocketPeer,
+  decode: decodeSocketPeer,
+};
+
 /** struct prefix_key, 20 bytes */
 export interface PrefixKey {
   readonly bits: number;
@@ -1080,7 +1160,7 @@ export const MAPS = {
     name: 'weir_config',
     type: 2,
     keySize: 4,
-    valueSize: 72,
+    valueSize: 80,
     maxEntries: 1,
     flags: 0,
     key: u32Codec,
@@ -1239,6 +1319,17 @@ export const MAPS = {
     flags: 1,
     key: flow6KeyCodec,
     value: flowCodec,
+  },
+  /** socket_key -> socket_peer */
+  weir_sockets: {
+    name: 'weir_sockets',
+    type: 9,
+    keySize: 32,
+    valueSize: 28,
+    maxEntries: 131072,
+    flags: 0,
+    key: socketKeyCodec,
+    value: socketPeerCodec,
   },
   /** prefix_key -> __u32 */
   weir_sources: {
