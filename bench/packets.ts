@@ -174,7 +174,17 @@ class Lab implements Disposable {
     const dataplane = openDataplane({ objectPath: join(root, 'bpf/build/weir.bpf.o'), bpfRoot });
     const tables = new KernelTables(bpfRoot);
     using config = openTable(bpfRoot, MAPS.weir_config);
-    const zero = { pid: 0, dataplane: 1, synced: 1, generation: 0n, lastSync: 0n, netns: 0n, ticks: 0n, ticksTime: 0n };
+    const zero = {
+      pid: 0,
+      dataplane: 1,
+      synced: 1,
+      generation: 0n,
+      lastSync: 0n,
+      netns: 0n,
+      netnsCookie: 0n,
+      ticks: 0n,
+      ticksTime: 0n,
+    };
     const flags = { layout: LAYOUT_HASH, floodRate: FLOOD_RATE, snatFirst: 61000, snatCount: 4536, fastPath: 1 };
     config.set(0, { ...zero, ...flags, ticksPerSecond: ticksPerSecond() });
     const roles = deviceRoles(await readNetwork(), { devices: ['eth0'], podDevices: [] });

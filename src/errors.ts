@@ -15,6 +15,8 @@ export const REMEDIES = {
   WEIR_KERNEL: 'see the system call and errno in the message; dmesg may say more',
   WEIR_OBJECT: 'rebuild with make build: the BPF object is missing or does not match this program',
   WEIR_DEVICE: 'check the device name with ip link, or give --devices',
+  WEIR_CGROUP:
+    'give --cgroup a directory of a cgroup2 file system: mount shows where there is one (often /sys/fs/cgroup)',
   WEIR_MANIFEST: 'correct the named file; until then its last good objects stay in force',
   WEIR_INVALID_OBJECT: 'correct the named field of the named object; until then its last good version stays in force',
   WEIR_API: 'check that the API server is reachable and that the service account may list and watch',

@@ -24,6 +24,8 @@ export interface AgentOptions {
   readonly snatPorts: { readonly first: number; readonly last: number };
   /** Redirect flows past the node's stack where both directions allow it. */
   readonly fastPath: boolean;
+  /** Directory of the cgroup whose processes, in the agent's network namespace, reach services; undefined: none. */
+  readonly cgroup: string | undefined;
   readonly runServiceProxy: boolean;
   /** ms for which a removed backend keeps its TCP flows. */
   readonly drainTimeout: number;

@@ -4,8 +4,10 @@ import type { DesiredService } from '../core/desired.js';
 import type { Problem } from '../core/model.js';
 import type { Ip } from '../core/net.js';
 import { bindings } from '../core/network.js';
+import { checkCgroup } from '../loader/cgroup.js';
 import { ticksPerSecond } from '../loader/clock.js';
 import { type Dataplane, openDataplane } from '../loader/dataplane.js';
+import { netnsCookie } from '../loader/devices.js';
 import { refuseOtherLayout } from '../maps/compatible.js';
 import { KernelTables } from '../maps/kernel-tables.js';
 import type { MapLayout } from '../maps/codec.js';
@@ -20,6 +22,7 @@ import { Attachments } from './attachments.js';
 import type { Log } from './log.js';
 import { PinCheck } from './pin-check.js';
 import type { NodeFacts, Plane } from './plane.js';
+import { Sockets } from './sockets.js';
 import { Sweeper } from './sweeper.js';
 import { applySysctls } from './sysctls.js';
 
@@ -36,6 +39,7 @@ export class BpfPlane implements Plane {
   readonly #applier: Applier;
   readonly #attachments: Attachments;
   readonly #sweeper: Sweeper;
+  readonly #sockets: Sockets;
   readonly #counters: Table<number, Counter>;
   readonly #pins: PinCheck;
   /** Entries of all tables that the sweeper walks. */
@@ -55,9 +59,13 @@ export class BpfPlane implements Plane {
   ) {
     this.#options = options;
     this.#facts = facts;
-    const { bpfRoot, flowEntries } = options;
+    const { bpfRoot, flowEntries, cgroup } = options;
+    if (cgroup !== undefined) checkCgroup(cgroup);
     refuseOtherLayout(bpfRoot);
-    this.#dataplane = openDataplane({ objectPath, bpfRoot, ...(flowEntries ? { flowEntries } : {}) });
+    this.#dataplane = openDataplane({
+      ...{ objectPath, bpfRoot, sockets: cgroup !== undefined },
+      ...(flowEntries ? { flowEntries } : {}),
+    });
     this.#tables = new KernelTables(bpfRoot);
     this.#config = openTable(bpfRoot, MAPS.weir_config);
     this.#counters = openTable(bpfRoot, MAPS.weir_counters);
@@ -67,6 +75,7 @@ export class BpfPlane implements Plane {
       capacityOf(bpfRoot, MAPS.weir_snat);
     this.#pins = new PinCheck(bpfRoot);
     this.#sweeper = new Sweeper(this.#dataplane, log);
+    this.#sockets = new Sockets(this.#dataplane, cgroup, log);
     this.#attachments = new Attachments(this.#dataplane, options.xdp, log);
     this.#applier = new Applier(
       this.#tables,
@@ -85,6 +94,7 @@ export class BpfPlane implements Plane {
 
   async begin(): Promise<void> {
     await this.#sweeper.sweep();
+    this.#sockets.attach();
   }
 
   run(before: () => void): void {
@@ -109,7 +119,10 @@ export class BpfPlane implements Plane {
       else this.#leastConnections.delete(key);
     }
     const { writes, backendsChanged } = this.#applier.apply(desired, gone);
-    if (backendsChanged) void this.#sweeper.sweep();
+    if (backendsChanged) {
+      void this.#sweeper.sweep();
+      this.#sockets.endStale();
+    }
     return writes;
   }
 
@@ -144,6 +157,7 @@ export class BpfPlane implements Plane {
 
   [Symbol.dispose](): void {
     this.#sweeper[Symbol.dispose]();
+    this.#sockets[Symbol.dispose]();
     this.#config[Symbol.dispose]();
     this.#counters[Symbol.dispose]();
     this.#tables[Symbol.dispose]();
@@ -177,6 +191,7 @@ export class BpfPlane implements Plane {
       snatFirst: first,
       snatCount: last - first + 1,
       ticksPerSecond: ticksPerSecond(),
+      netnsCookie: netnsCookie(),
       fastPath: this.#options.fastPath ? 1 : 0,
       ...(this.#sweeper.clock.ticks > 0n ? this.#sweeper.clock : { ticks, ticksTime }),
     });

@@ -76,6 +76,7 @@ export const AGENT_FLAGS = {
   snatPorts: flag('--snat-ports <A-B>', 'ports to which sources are translated', portRange, '61000-65535'),
   fastPath: flag('--fast-path [BOOL]', "whether flows may be redirected past the node's stack", bool, 'true', 'true'),
   drainTimeout: flag('--drain-timeout <DURATION>', 'how long a removed backend keeps its TCP flows', duration, '300s'),
+  cgroup: optional('--cgroup <PATH>', 'serve processes of this host, too: those below this cgroup2 directory', path),
   flowEntries: optional('--flow-entries <V4[,V6]>', 'sizes of the flow tables, where they are made anew', flowEntries),
   healthBindAddress: flag(
     '--health-bind-address <ADDR:PORT>',
@@ -95,7 +96,6 @@ export const AGENT_FLAGS = {
   takeoverGrace: flag('--takeover-grace <DURATION>', 'without effect yet', duration, '60s'),
   keepEstablished: optional('--keep-established [BOOL]', 'without effect yet', bool, 'true'),
   denyAction: flag('--deny-action <ACTION>', 'without effect yet', oneOf(['drop', 'reject']), 'drop'),
-  cgroup: optional('--cgroup <PATH>', 'not available yet', notYet),
   serviceProxyName: optional('--service-proxy-name <NAME>', 'not available yet', notYet),
   masqueradeAll: optional('--masquerade-all [BOOL]', 'not available yet', bool, 'true'),
   defaultDenyUnknown: optional('--default-deny-unknown [BOOL]', 'not available yet', bool, 'true'),
@@ -109,15 +109,25 @@ export function agentOptions(values: Values<typeof AGENT_FLAGS>, context: Contex
   for (const [name, value] of Object.entries(unavailable)) {
     if (value) throw usageError(`${name}: "true" cannot be obeyed: this flag is not available yet`);
   }
-  const { xdp, snatPorts, healthBindAddress, metricsBindAddress, fastPath, drainTimeout, flowEntries } = values;
+  const { xdp, snatPorts, healthBindAddress, metricsBindAddress, fastPath, cgroup, drainTimeout, flowEntries } = values;
   const health = healthBindAddress === 'nowhere' ? undefined : healthBindAddress;
   const metrics = metricsBindAddress === 'nowhere' ? undefined : metricsBindAddress;
-  return { ...stateOptions(values, context), xdp, snatPorts, health, metrics, fastPath, drainTimeout, flowEntries };
+  return {
+    ...stateOptions(values, context),
+    xdp,
+    snatPorts,
+    health,
+    metrics,
+    fastPath,
+    cgroup,
+    drainTimeout,
+    flowEntries,
+  };
 }
 
 export type StateOptions = Omit<
   AgentOptions,
-  'xdp' | 'snatPorts' | 'health' | 'metrics' | 'fastPath' | 'drainTimeout' | 'flowEntries'
+  'xdp' | 'snatPorts' | 'health' | 'metrics' | 'fastPath' | 'cgroup' | 'drainTimeout' | 'flowEntries'
 >;
 
 export function stateOptions(values: StateValues, context: Context): StateOptions {

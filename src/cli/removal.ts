@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeError } from '../errors.js';
 import { readSysctl, writeSysctl } from '../host/sysctl.js';
+import { detachSocket, SOCKET_HOOKS, socketHooks } from '../loader/cgroup.js';
 import { listDevices } from '../loader/devices.js';
 import { listPins, removePins, unpin } from '../loader/pins.js';
 import { detachTc, ownedAttachments } from '../loader/tc.js';
@@ -33,8 +34,9 @@ export function removalOf(root: string, network: 'here' | 'gone'): Removal {
   const pins = listPins(root);
   const here = network === 'here';
   const settings = here && pins.includes(MAPS.weir_sysctls.name) ? restoreSettings(root) : { steps: [], notes: [] };
-  const programs = here ? [...removeFilters(), ...removeXdp(root, pins)] : removeXdp(root, pins);
-  return { steps: [...programs, ...settings.steps, ...removePinned(root, pins)], notes: settings.notes };
+  const programs = [...removeXdp(root, pins), ...removeSockets(root, pins)];
+  const filters = here ? removeFilters() : [];
+  return { steps: [...filters, ...programs, ...settings.steps, ...removePinned(root, pins)], notes: settings.notes };
 }
 
 /** Every program of Weir's at the clsact hooks of this network namespace, whichever directory it belongs to. */
@@ -55,6 +57,14 @@ function removeXdp(root: string, pins: readonly string[]): Step[] {
   }));
 }
 const XDP_PIN = /^weir_xdp_(\d+)$/;
+
+function removeSockets(root: string, pins: readonly string[]): Step[] {
+  return socketHooks(pins).map((hook) => ({
+    verb: 'remove',
+    what: `${SOCKET_HOOKS[hook].program} from its cgroup`,
+    carryOut: () => detachSocket(root, hook),
+  }));
+}
 
 /** Interface indexes that pins of XDP links are for. */
 export function xdpDevices(pins: readonly string[]): number[] {
@@ -90,10 +100,10 @@ export function restoring(
   return { steps, notes };
 }
 
-/** The links of XDP went with their programs. */
+/** The links of XDP and of cgroups went with their programs. */
 function removePinned(root: string, pins: readonly string[]): Step[] {
   const steps: Step[] = pins
-    .filter((pin) => !XDP_PIN.test(pin))
+    .filter((pin) => !XDP_PIN.test(pin) && socketHooks([pin]).length === 0)
     .map((pin) => ({ verb: 'remove', what: join(root, pin), last: true, carryOut: () => void unpin(join(root, pin)) }));
   const onlyOurs = existsSync(root) && readdirSync(root).length === pins.length;
   if (onlyOurs) steps.push({ verb: 'remove', what: root, last: true, carryOut: () => void removePins(root) });

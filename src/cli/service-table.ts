@@ -102,7 +102,7 @@ export function readServices(root: string): ServiceRow[] {
   const services = new Map<string, { namespace: string; name: string; rows: { kind: number; row: FrontendRow }[] }>();
   using table = openTable(root, MAPS.weir_frontends);
   for (const [{ address, port, protocol }, frontend] of table.entries()) {
-    if (address === ANY_NODE) continue; // stands for the node ports that are listed with their addresses
+    if (address === ANY_NODE.v4 || address === ANY_NODE.v6) continue; // stands for the node ports that are listed with their addresses
     const label = labelOf(names, frontend.service);
     const key = `${label.namespace}/${label.name}`;
     const service = services.get(key) ?? { namespace: label.namespace, name: label.name, rows: [] };

@@ -3,6 +3,7 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { WeirError } from '../errors.js';
 import { missingCapabilities } from './capabilities.js';
+import { attachSockets, SOCKET_HOOKS, type SocketProgram } from './cgroup.js';
 import { ticksPerSecond } from './clock.js';
 import type { Device } from './devices.js';
 import { mapInfo, type MapShape, withPinned } from './kernel-map.js';
@@ -18,6 +19,8 @@ export const SWEEP_PROGRAM = 'weir_sweep';
 export const TC_PROGRAMS = ['weir_up_in', 'weir_up_out', 'weir_pod_in', 'weir_pod_out'] as const;
 export type TcProgram = (typeof TC_PROGRAMS)[number];
 
+const SOCKET_PROGRAMS: readonly SocketProgram[] = Object.values(SOCKET_HOOKS).map(({ program }) => program);
+
 /** The oldest kernel with everything the programs call. */
 const OLDEST_KERNEL = [6, 1] as const;
 
@@ -30,6 +33,8 @@ export interface DataplaneOptions {
   readonly flowEntries?: { readonly v4: number; readonly v6: number };
   /** How the XDP program is loaded: `frags` for devices with an MTU above 3,500 bytes. Default: plain. */
   readonly xdp?: 'plain' | 'frags' | 'none';
+  /** Whether the programs for sockets are loaded. Default: they are not. */
+  readonly sockets?: boolean;
 }
 
 /** What one sweep of the flow tables did, in entries, and when. */
@@ -69,6 +74,7 @@ export function openDataplane(options: DataplaneOptions): Dataplane {
     setTick(object);
     for (const map of maps) usePin(map, join(options.bpfRoot, map.name));
     prepareXdp(object, options.xdp ?? 'plain');
+    if (!options.sockets) for (const name of SOCKET_PROGRAMS) object.programs().get(name)?.skip();
     object.load();
     xdpAttachments(options.bpfRoot); // unpins the links of devices that vanished while no agent ran
     return new Dataplane(object, options.bpfRoot);
@@ -87,7 +93,7 @@ export class Dataplane implements Disposable {
   constructor(object: BpfObject, root: string) {
     this.object = object;
     this.root = root;
-    const loaded = [XDP_PROGRAM, SWEEP_PROGRAM, ...TC_PROGRAMS].flatMap((name): [string, Fd][] => {
+    const loaded = [XDP_PROGRAM, SWEEP_PROGRAM, ...TC_PROGRAMS, ...SOCKET_PROGRAMS].flatMap((name): [string, Fd][] => {
       const fd = object.programs().get(name)?.tryFd();
       return fd === undefined ? [] : [[name, fd]];
     });
@@ -95,7 +101,7 @@ export class Dataplane implements Disposable {
   }
 
   /** Descriptor of a program, for running it on a packet. It closes with the dataplane. */
-  program(name: TcProgram | typeof XDP_PROGRAM | typeof SWEEP_PROGRAM): Fd {
+  program(name: TcProgram | SocketProgram | typeof XDP_PROGRAM | typeof SWEEP_PROGRAM): Fd {
     const fd = this.programs.get(name);
     if (fd === undefined) throw new WeirError('WEIR_OBJECT', `use program ${name}: it is not loaded`);
     return fd;
@@ -114,6 +120,11 @@ export class Dataplane implements Disposable {
   /** Whether the device has our TC programs at both hooks and, where asked for, an XDP program. */
   isAttached(device: Device, xdp: boolean): boolean {
     return tcAttachmentsOf(device).length === DIRECTIONS.length && (!xdp || queryXdp(device.ifindex) !== 'off');
+  }
+
+  /** See attachSockets in cgroup.ts. */
+  attachSockets(cgroup: string): void {
+    attachSockets(this.root, cgroup, (name) => this.program(name));
   }
 
   /** Runs the sweep of the flow tables once, on another thread. */

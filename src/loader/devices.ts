@@ -3,7 +3,7 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { WeirError } from '../errors.js';
 import { KernelError } from './errors.js';
-import { cString, type Fd } from './libbpf.js';
+import { closeFd, cString, type Fd } from './libbpf.js';
 import { sys } from './native.js';
 
 export interface Device {
@@ -42,4 +42,29 @@ const CLONE_NEWNET = 0x40000000;
 export function enterNetns(namespace: Fd): void {
   const result = sys.setns.attempt(namespace, CLONE_NEWNET);
   if (result < 0) throw new KernelError('setns', -result, 'enter network namespace');
+}
+
+const AF_INET = 2;
+const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
+const SOL_SOCKET = 1;
+const SO_NETNS_COOKIE = 71;
+
+/** The kernel's number of the network namespace that the process is in: never that of another one until the next boot. */
+export function netnsCookie(): bigint {
+  const socket = sys.socket.call('open socket', AF_INET, SOCK_DGRAM_CLOEXEC, 0) as Fd;
+  try {
+    const [cookie, length] = [Buffer.alloc(8), Buffer.alloc(4)];
+    length.writeUInt32LE(cookie.length);
+    sys.getSocketOption.call(
+      'ask for the cookie of the network namespace',
+      socket,
+      SOL_SOCKET,
+      SO_NETNS_COOKIE,
+      cookie,
+      length,
+    );
+    return cookie.readBigUInt64LE();
+  } finally {
+    closeFd(socket);
+  }
 }

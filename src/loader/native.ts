@@ -69,6 +69,7 @@ export const sys = {
   mmap: libc('mmap', ['pointer', 'uint64', 'int', 'int', 'int', 'uint64'], 'pointer'),
   munmap: libc('munmap', ['pointer', 'uint64']),
   socket: libc('socket', ['int', 'int', 'int']),
+  getSocketOption: libc('getsockopt', ['int', 'int', 'int', 'pointer', 'pointer']),
   clockGetRes: libc('clock_getres', ['int', 'pointer']),
   send: libc('send', ['int', 'pointer', 'uint64', 'int']),
   recv: libc('recv', ['int', 'pointer', 'uint64', 'int']),

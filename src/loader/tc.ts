@@ -2,9 +2,9 @@
 import { WeirError } from '../errors.js';
 import { type Device, listDevices } from './devices.js';
 import { KernelError } from './errors.js';
+import { dumpFilters, type TcFilter } from './filters.js';
 import { type Fd } from './libbpf.js';
 import { libbpf } from './native.js';
-import { dumpFilters, type TcFilter } from './netlink.js';
 import { PIN_PREFIX } from './pins.js';
 
 export const DIRECTIONS = ['ingress', 'egress'] as const;

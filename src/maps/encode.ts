@@ -2,7 +2,7 @@
 import type { DesiredBackend, DesiredFrontend, DesiredService, FrontendKind } from '../core/desired.js';
 import { maglevSize, maglevTable } from '../core/maglev.js';
 import type { Scheduler } from '../core/model.js';
-import { formatSocket, type Ip, PROTOCOL_NUMBER } from '../core/net.js';
+import { familyOf, formatSocket, type Ip, PROTOCOL_NUMBER } from '../core/net.js';
 import type { Row } from '../core/plan.js';
 import { rotation } from '../core/weights.js';
 import type { Codec } from './codec.js';
@@ -52,8 +52,11 @@ export const SCHEDULER_NUMBER: Readonly<Record<Scheduler, number>> = {
   random: SCHEDULER.RANDOM,
 };
 
-/** The key under which node ports of DSR services stand for every node's address: what arrives through a tunnel names its own. */
-export const ANY_NODE = '::' as Ip;
+/**
+ * The keys under which node ports stand once more, one a family: for every node's address, since what arrives through a tunnel
+ * names that node's, and for the loopback addresses of processes on this host.
+ */
+export const ANY_NODE = { v4: '0.0.0.0' as Ip, v6: '::' as Ip } as const;
 
 /** What encoding needs of the state that outlives it. Each throws WEIR_FULL where nothing is left. */
 export interface Numbering {
@@ -183,12 +186,11 @@ function encodeFrontend(
     inside: select('inside', frontend.inside),
   };
   rows.push({ table: 'weir_frontends', key, value: bytes(frontendCodec, value) });
-  if (frontend.kind === 'NodePort' && frontend.forwarding === 'dsr') {
-    const empty = { chunk: 0, size: 0, backends: 0 };
-    const any = { address: ANY_NODE, port, protocol };
-    rows.push(
-      row('weir_frontends', [frontendKeyCodec, any], [frontendCodec, { ...value, outside: empty, inside: empty }]),
-    );
+  if (frontend.kind === 'NodePort') {
+    /* nobody out there may choose by it */
+    const outside = { chunk: 0, size: 0, backends: 0 };
+    const any = { address: ANY_NODE[familyOf(address)], port, protocol };
+    rows.push(row('weir_frontends', [frontendKeyCodec, any], [frontendCodec, { ...value, outside }]));
   }
 }
 
