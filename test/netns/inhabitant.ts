@@ -5,12 +5,15 @@
 import { createHash } from 'node:crypto';
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, connect, type Server, type Socket } from 'node:net';
+import { say, talk } from './talk.js';
 
 export interface Reply {
   /** Name of who answered. */
   readonly who: string;
   /** Address that the server saw as its client. */
   readonly client: string;
+  /** With TCP, whom the client takes its server for, as `ADDRESS PORT`. */
+  readonly peer?: string;
 }
 
 /** An answer by HTTP. */
@@ -36,11 +39,19 @@ export interface Target {
 }
 
 export type Command =
-  | { readonly do: 'serve'; readonly name: string; readonly port: number; readonly protocol: 'tcp' | 'udp' }
+  | {
+      readonly do: 'serve';
+      readonly name: string;
+      readonly port: number;
+      readonly protocol: 'tcp' | 'udp';
+      readonly address: string;
+    }
   | { readonly do: 'stop'; readonly port: number }
   | { readonly do: 'get'; readonly target: Target }
   | { readonly do: 'ask'; readonly target: Target }
   | { readonly do: 'fetch'; readonly url: string }
+  | { readonly do: 'talk'; readonly target: Target; readonly connected: boolean }
+  | { readonly do: 'say'; readonly id: number }
   | { readonly do: 'download'; readonly target: Target; readonly bytes: number }
   | { readonly do: 'upload'; readonly target: Target; readonly bytes: number }
   | { readonly do: 'load'; readonly target: Target; readonly concurrency: number }
@@ -48,6 +59,8 @@ export type Command =
   | { readonly do: 'hold'; readonly target: Target }
   | { readonly do: 'speak'; readonly id: number }
   | { readonly do: 'release'; readonly id: number };
+
+type Service = Extract<Command, { do: 'serve' }>;
 
 const TIMEOUT = 3000 * Number(process.env['WEIR_TIME_FACTOR'] ?? 1);
 const servers = new Map<number, Server | UdpSocket>();
@@ -69,7 +82,7 @@ process.on('disconnect', () => {
 async function obey(command: Command): Promise<unknown> {
   switch (command.do) {
     case 'serve':
-      return command.protocol === 'tcp' ? serveTcp(command.name, command.port) : serveUdp(command.name, command.port);
+      return command.protocol === 'tcp' ? serveTcp(command) : serveUdp(command);
     case 'stop':
       servers.get(command.port)?.close();
       servers.delete(command.port);
@@ -80,6 +93,10 @@ async function obey(command: Command): Promise<unknown> {
       return ask(command.target);
     case 'fetch':
       return fetchPage(command.url);
+    case 'talk':
+      return talk(command.target, command.connected);
+    case 'say':
+      return say(command.id);
     case 'download':
       return transfer(command.target, `download ${command.bytes}\n`, 0);
     case 'upload':
@@ -102,7 +119,7 @@ async function obey(command: Command): Promise<unknown> {
 }
 
 /** Line protocol: `hello`, `again`, `download N`, `upload N` (N bytes follow; answered by their digest). */
-function serveTcp(name: string, port: number): Promise<void> {
+function serveTcp({ name, port, address }: Service): Promise<void> {
   const server = createServer((socket) => {
     const answer = (): string => JSON.stringify({ who: name, client: plain(socket.remoteAddress) }) + '\n';
     let line = '';
@@ -136,19 +153,19 @@ function serveTcp(name: string, port: number): Promise<void> {
   servers.set(port, server);
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host: '::', port, ipv6Only: false }, resolve);
+    server.listen({ host: address, port, ipv6Only: false }, resolve);
   });
 }
 
-function serveUdp(name: string, port: number): Promise<void> {
-  const socket = createSocket({ type: 'udp6', ipv6Only: false });
+function serveUdp({ name, port, address }: Service): Promise<void> {
+  const socket = createSocket({ type: address.includes(':') ? 'udp6' : 'udp4', ipv6Only: false });
   socket.on('message', (_, from) => {
     socket.send(JSON.stringify({ who: name, client: plain(from.address) }), from.port, from.address);
   });
   servers.set(port, socket);
   return new Promise((resolve, reject) => {
     socket.once('error', reject);
-    socket.bind(port, '::', resolve);
+    socket.bind(port, address, resolve);
   });
 }
 
@@ -179,12 +196,16 @@ function get(target: Target): Promise<Reply> {
   return new Promise((resolve, reject) => {
     const socket = open(target);
     let text = '';
-    socket.on('connect', () => socket.write('hello\n'));
+    let peer = '';
+    socket.on('connect', () => {
+      peer = `${socket.remoteAddress} ${socket.remotePort}`;
+      socket.write('hello\n');
+    });
     socket.on('data', (data) => (text += data.toString()));
     socket.on('error', reject);
     socket.on('end', () => {
       try {
-        resolve(JSON.parse(text) as Reply);
+        resolve({ ...(JSON.parse(text) as Reply), peer });
       } catch {
         reject(new Error(`closed after '${text}'`));
       }
@@ -216,7 +237,7 @@ function ask(target: Target): Promise<Reply> {
     socket.on('error', (error) => finish(() => reject(error)));
     socket.bind(target.localPort ?? 0, target.localAddress, () => {
       /* connected, so that an ICMP error reaches us as one */
-      socket.connect(target.port, target.host, () => socket.send('hello'));
+      socket.once('connect', () => socket.send('hello')).connect(target.port, target.host);
     });
     socket.on('message', (data) => finish(() => resolve(JSON.parse(data.toString()) as Reply)));
   });

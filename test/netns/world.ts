@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command, LoadResult, Page, Reply, Target } from './inhabitant.js';
+import type { Said } from './talk.js';
 
 export type PodShape = 'routed' | 'bridge';
 
@@ -388,12 +389,17 @@ export class Inhabitant {
     });
   }
 
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
   async ready(): Promise<void> {
     await this.#tell<undefined>({ do: 'stop', port: 0 });
   }
 
-  serve(port: number, protocol: 'tcp' | 'udp' = 'tcp'): Promise<void> {
-    return this.#tell({ do: 'serve', name: this.name, port, protocol });
+  /** At one address, or at all of both families. */
+  serve(port: number, protocol: 'tcp' | 'udp' = 'tcp', address = '::'): Promise<void> {
+    return this.#tell({ do: 'serve', name: this.name, port, protocol, address });
   }
 
   stop(port: number): Promise<void> {
@@ -413,6 +419,15 @@ export class Inhabitant {
   /** One HTTP GET. */
   fetches(url: string): Promise<Page> {
     return this.#tell({ do: 'fetch', url });
+  }
+
+  /** Opens a UDP socket towards an address; returns its number for says. */
+  talks(host: string, port: number, connected: boolean, more: Partial<Target> = {}): Promise<number> {
+    return this.#tell({ do: 'talk', target: target(host, port, more), connected });
+  }
+
+  says(id: number): Promise<Said> {
+    return this.#tell({ do: 'say', id });
   }
 
   downloads(host: string, port: number, bytes: number): Promise<{ sent: string; received: string }> {

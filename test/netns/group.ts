@@ -1,0 +1,49 @@
+/**
+ * A cgroup of a test's own, reachable where /sys is hidden (ip netns exec mounts it anew). Disposing ends the processes in it
+ * and removes it.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Inhabitant, until } from './world.js';
+
+let groups = 0;
+
+export class Group implements AsyncDisposable {
+  readonly #mount: string;
+  readonly path: string;
+
+  constructor() {
+    this.#mount = mkdtempSync(join(tmpdir(), 'weir-cgroup-'));
+    execFileSync('mount', ['-t', 'cgroup2', 'cgroup2', this.#mount]);
+    this.path = join(this.#mount, `weir-${process.pid}-${groups++}`);
+    mkdirSync(this.path);
+  }
+
+  /** Takes a process in: it counts for the sockets that it opens from now on. */
+  add(who: Inhabitant): void {
+    writeFileSync(join(this.path, 'cgroup.procs'), `${who.pid}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    writeFileSync(join(this.path, 'cgroup.kill'), '1');
+    await until(
+      () => removed(this.path),
+      5000,
+      () => `${this.path} is still in use`,
+    );
+    execFileSync('umount', [this.#mount]);
+    rmdirSync(this.#mount);
+  }
+}
+
+/** A group can be removed once its last process has ended. */
+function removed(path: string): boolean {
+  try {
+    rmdirSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
