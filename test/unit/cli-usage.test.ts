@@ -61,7 +61,6 @@ const WRONG: readonly Wrong[] = [
     args: ['agent', '--takeover-grace', 'long'],
     line: '--takeover-grace: "long" is not a duration such as 30s, 500ms or 5m',
   },
-  { args: ['agent', '--cgroup', '/sys'], line: '--cgroup: "/sys" cannot be obeyed: this flag is not available yet' },
   {
     args: ['agent', '--masquerade-all'],
     line: '--masquerade-all: "true" cannot be obeyed: this flag is not available yet',
@@ -118,6 +117,7 @@ test('without flags the agent has the defaults of the contract', (t) => {
     runServiceProxy: true,
     health: { address: '0.0.0.0', port: 10256 },
     metrics: { address: '127.0.0.1', port: 10249 },
+    cgroup: undefined,
     flowEntries: undefined,
     fastPath: true,
     drainTimeout: 300_000,
@@ -139,6 +139,7 @@ const RIGHT: readonly Right[] = [
   { args: ['--devices', 'eth0, bond0.7'], options: { devices: ['eth0', 'bond0.7'] } },
   { args: ['--run-service-proxy=false'], options: { runServiceProxy: false } },
   { args: ['--run-service-proxy', '--run-firewall'], options: { runServiceProxy: true } },
+  { args: ['--cgroup', '/sys/fs/cgroup'], options: { cgroup: '/sys/fs/cgroup' } },
   { args: ['--flow-entries', '4096'], options: { flowEntries: { v4: 4096, v6: 2048 } } },
   { args: ['--flow-entries', '4096,1024'], options: { flowEntries: { v4: 4096, v6: 1024 } } },
   { args: ['--snat-ports', '40000-40000'], options: { snatPorts: { first: 40000, last: 40000 } } },

@@ -220,7 +220,7 @@ for (const { family, vip, other, cluster, local, remote } of FAMILIES) {
     t.is(nowhere.of('slots').length, 0);
   });
 
-  test(`a DSR node port also stands under no address, so that tunnelled packets to any node's find it (${family})`, (t) => {
+  test(`a node port also stands under no address, for tunnelled packets to any node's and for loopback (${family})`, (t) => {
     const fields = { ports: [{ ...HTTP, nodePort: 30080 }], annotations: { 'weir.io/forwarding': 'dsr' } };
     const { of } = encode(fields, BOTH, { nodePortAddresses: ips(vip) });
     const keys = of('weir_frontends').map(({ key }) => decodeFrontendKey(key));
@@ -228,15 +228,14 @@ for (const { family, vip, other, cluster, local, remote } of FAMILIES) {
       keys.map(({ address, port }) => [address, port]),
       [
         [ip(vip), 30080],
-        [ANY_NODE, 30080],
+        [ANY_NODE[family], 30080],
       ],
     );
-    t.like(decodeFrontend(of('weir_frontends')[1]?.value ?? Buffer.alloc(0)), {
-      kind: FRONTEND_KIND.NODE_PORT,
-      forwarding: FORWARDING.DSR,
-      outside: { chunk: 0 },
-    });
-    t.is(encode({ ...fields, annotations: {} }, BOTH, { nodePortAddresses: ips(vip) }).of('weir_frontends').length, 1);
+    const [own, any] = of('weir_frontends').map(({ value }) => decodeFrontend(value));
+    t.like(any, { kind: FRONTEND_KIND.NODE_PORT, forwarding: FORWARDING.DSR, outside: { chunk: 0, size: 0 } });
+    t.true((own?.inside.size ?? 0) > 0);
+    t.deepEqual(any?.inside, own?.inside, 'for those on this node it is the same');
+    t.is(encode({ ...fields, annotations: {} }, BOTH, { nodePortAddresses: ips(vip) }).of('weir_frontends').length, 2);
   });
 }
 
