@@ -143,10 +143,13 @@ for (const [file, container] of [
       t.false(securityContext.allowPrivilegeEscalation);
       t.deepEqual(securityContext.capabilities.drop, ['ALL']);
     }
+    const cgroup = container.args?.find((argument) => argument.startsWith('--cgroup='))?.slice('--cgroup='.length);
     t.deepEqual(mounted(container, pod.volumes), {
       '/sys/fs/bpf': '/sys/fs/bpf',
       '/host/proc/sys/net': '/proc/sys/net',
+      ...(cgroup === undefined ? {} : { [cgroup]: '/sys/fs/cgroup' }),
     });
+    t.is(cgroup !== undefined, file === WEIR_YAML);
     t.true(container.args?.includes('--bpf-root=/sys/fs/bpf/weir'));
     t.is(container.env?.find(({ name }) => name === 'WEIR_PROC_SYS')?.value, '/host/proc/sys');
   });

@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Group } from '../helpers/group.js';
 import { CHECKOUT } from './manifests.js';
 
 const CONTAINER = join(CHECKOUT, 'test/deploy/container.sh');
@@ -47,6 +48,7 @@ export class Place implements AsyncDisposable {
   readonly space = `weir-deploy-${process.pid}-${places++}`;
   readonly image: string;
   readonly #directory = mkdtempSync(join(tmpdir(), 'weir-deploy-'));
+  readonly #cgroup = new Group();
   readonly #containers: RunningContainer[] = [];
 
   /** `image`: the root of the containers. */
@@ -84,7 +86,7 @@ export class Place implements AsyncDisposable {
     const [bpffs, manifests] = ['bpf', 'manifests'].map((name) => join(this.#directory, name));
     const wanted = capabilities.map((name) => `,+${name.toLowerCase()}`).join('');
     const unshare = ['unshare', '--mount', '--pid', '--fork', '--kill-child=SIGKILL'];
-    const command = [CONTAINER, image, bpffs ?? '', manifests ?? '', wanted, 'weir', ...argv];
+    const command = [CONTAINER, image, bpffs ?? '', manifests ?? '', this.#cgroup.path, wanted, 'weir', ...argv];
     const environment = Object.entries(env).map(([name, value]) => `${name}=${value}`);
     const child = spawn('ip', ['netns', 'exec', space, ...unshare, ...command], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -99,6 +101,7 @@ export class Place implements AsyncDisposable {
     for (const container of this.#containers) await container.kill();
     run('ip', 'netns', 'del', this.space);
     run('umount', join(this.#directory, 'bpf'));
+    await this.#cgroup[Symbol.asyncDispose]();
     rmSync(this.#directory, { recursive: true });
   }
 }

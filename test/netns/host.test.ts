@@ -1,6 +1,6 @@
 /** Processes of a node, below a cgroup of their own, that speak to services. */
 import test from 'ava';
-import { Group } from './group.js';
+import { Group } from '../helpers/group.js';
 import type { Reply } from './inhabitant.js';
 import { FAMILIES, FRONTENDS, Shop, type ShopOptions } from './shop.js';
 import { type Inhabitant, Pod } from './world.js';

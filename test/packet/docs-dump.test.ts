@@ -69,6 +69,9 @@ function fill(root: string): void {
     sources: [{ prefix: parsePrefix('198.51.100.1/32')!, name: 0 }],
   });
   fillFlows(root);
+  using sockets = openTable(root, MAPS.weir_sockets);
+  const socket = { cookie: 1n, address: ip('10.244.1.5'), port: 8080, protocol: 6, side: layout.SOCKET_SIDE.BACKEND };
+  sockets.set(socket, { address: ip('10.96.0.10'), port: 80, backend: 1, service: 1 });
   using sysctls = openTable(root, MAPS.weir_sysctls);
   sysctls.set({ path: 'net/ipv4/ip_forward' }, { before: '0', value: '1' });
   using api = openTable(root, MAPS.weir_api);

@@ -6,9 +6,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Inhabitant, until } from './world.js';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 let groups = 0;
+const PATIENCE = 5000 * Number(process.env['WEIR_TIME_FACTOR'] ?? 1);
 
 export class Group implements AsyncDisposable {
   readonly #mount: string;
@@ -22,17 +23,17 @@ export class Group implements AsyncDisposable {
   }
 
   /** Takes a process in: it counts for the sockets that it opens from now on. */
-  add(who: Inhabitant): void {
-    writeFileSync(join(this.path, 'cgroup.procs'), `${who.pid}`);
+  add({ pid }: { readonly pid: number }): void {
+    writeFileSync(join(this.path, 'cgroup.procs'), `${pid}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     writeFileSync(join(this.path, 'cgroup.kill'), '1');
-    await until(
-      () => removed(this.path),
-      5000,
-      () => `${this.path} is still in use`,
-    );
+    const deadline = Date.now() + PATIENCE;
+    while (!removed(this.path)) {
+      if (Date.now() > deadline) throw new Error(`${this.path} is still in use`);
+      await sleep(20);
+    }
     execFileSync('umount', [this.#mount]);
     rmdirSync(this.#mount);
   }
