@@ -3,7 +3,7 @@
  * and removes it.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -39,9 +39,11 @@ export class Group implements AsyncDisposable {
   }
 }
 
-/** A group can be removed once its last process has ended. */
+/** A group can be removed, with those below it, once its last process has ended. */
 function removed(path: string): boolean {
   try {
+    const below = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    for (const { name } of below) rmdirSync(join(path, name));
     rmdirSync(path);
     return true;
   } catch {
