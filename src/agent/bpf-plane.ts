@@ -139,7 +139,7 @@ export class BpfPlane implements Plane {
   }
 
   inspect(): readonly string[] {
-    return [...this.#attachments.inspect(), ...this.#pins.faults()];
+    return [...this.#attachments.inspect(), ...this.#sockets.inspect(), ...this.#pins.faults()];
   }
 
   measure(): Measures {

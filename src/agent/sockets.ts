@@ -1,7 +1,7 @@
 /** Processes of this host that speak to services: the programs at their cgroup, and the end of sockets that cannot be moved. */
 import { ipFromBytes, PROTOCOL_NUMBER } from '../core/net.js';
 import { describeError } from '../errors.js';
-import { detachSockets } from '../loader/cgroup.js';
+import { detachSockets, socketsAttached } from '../loader/cgroup.js';
 import type { Dataplane } from '../loader/dataplane.js';
 import { connectedUdpSockets, destroySocket, type UdpSocket } from '../loader/sock-diag.js';
 import { type Backend, BACKEND_STATE, MAPS, SOCKET_SIDE, type SocketKey, type SocketPeer } from '../maps/layout.js';
@@ -15,6 +15,8 @@ export class Sockets implements Disposable {
   readonly #sockets: Table<SocketKey, SocketPeer>;
   readonly #backends: Table<number, Backend>;
   #canEnd = true;
+  /** Why the programs are not at the cgroup, as was said last. */
+  #fault: string | undefined;
 
   /** `cgroup` undefined: no process is served. */
   constructor(dataplane: Dataplane, cgroup: string | undefined, log: Log) {
@@ -34,6 +36,23 @@ export class Sockets implements Disposable {
     } else if (detachSockets(this.#dataplane.root).length > 0) {
       this.#log('info', 'detached from the cgroup: there is no --cgroup any more');
     }
+  }
+
+  /** What is wrong with the programs at the cgroup. Those that somebody has taken away are put back. */
+  inspect(): string[] {
+    if (this.#cgroup === undefined || socketsAttached(this.#dataplane.root, this.#cgroup)) {
+      this.#fault = undefined;
+      return [];
+    }
+    let fault = `the programs are gone from the cgroup ${this.#cgroup}`;
+    try {
+      this.#dataplane.attachSockets(this.#cgroup);
+    } catch (error) {
+      fault = describeError(error);
+    }
+    if (fault !== this.#fault) this.#log('warn', fault);
+    this.#fault = fault;
+    return [fault];
   }
 
   /**

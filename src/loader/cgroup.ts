@@ -64,6 +64,13 @@ export function attachSockets(root: string, path: string, program: (name: Socket
   }
 }
 
+/** Whether the programs are at the hooks of the cgroup that is at the path now. */
+export function socketsAttached(root: string, path: string): boolean {
+  if (!existsSync(path)) return false;
+  const id = statSync(path, { bigint: true }).ino;
+  return HOOKS.every((hook) => withPinned(pinPath(root, hook), linkCgroup) === id);
+}
+
 /** Removes the programs from the cgroup. Returns the names of the hooks where they were. */
 export function detachSockets(root: string): SocketHook[] {
   const attached = socketHooks(listPins(root));

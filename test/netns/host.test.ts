@@ -111,6 +111,16 @@ test('what the host reaches survives the agent, a restart takes it over and clea
   t.truthy(await host.speaks(id), 'what is connected stays connected');
 });
 
+test('programs that somebody takes from the cgroup are put back, and the agent says so', async (t) => {
+  await using group = new Group();
+  const { shop, host } = await open(group);
+  await using _ = shop;
+  const { a, agents } = shop;
+  a.run('rm', `${a.bpfRoot}/weir_cgroup_connect4`);
+  await agents[0]?.says(/the programs are gone from the cgroup/);
+  t.truthy(await host.gets(FRONTENDS.v4.clusterIp, 80));
+});
+
 test('an agent without --cgroup leaves the processes of the host alone, also those that another one served', async (t) => {
   await using group = new Group();
   const { shop, host } = await open(group);

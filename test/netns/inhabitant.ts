@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, connect, type Server, type Socket } from 'node:net';
-import { say, talk } from './talk.js';
+import { converse, type TalkCommand } from './talk.js';
 
 export interface Reply {
   /** Name of who answered. */
@@ -50,8 +50,7 @@ export type Command =
   | { readonly do: 'get'; readonly target: Target }
   | { readonly do: 'ask'; readonly target: Target }
   | { readonly do: 'fetch'; readonly url: string }
-  | { readonly do: 'talk'; readonly target: Target; readonly connected: boolean }
-  | { readonly do: 'say'; readonly id: number }
+  | TalkCommand
   | { readonly do: 'download'; readonly target: Target; readonly bytes: number }
   | { readonly do: 'upload'; readonly target: Target; readonly bytes: number }
   | { readonly do: 'load'; readonly target: Target; readonly concurrency: number }
@@ -69,7 +68,7 @@ let nextHeld = 1;
 let load: { stop: boolean; finished: Promise<LoadResult> } | undefined;
 
 process.on('message', (message: { id: number; command: Command }) => {
-  obey(message.command).then(
+  carryOut(message.command).then(
     (result) => process.send?.({ id: message.id, result }),
     (error: unknown) =>
       process.send?.({ id: message.id, error: error instanceof Error ? error.message : String(error) }),
@@ -79,7 +78,11 @@ process.on('disconnect', () => {
   if (!process.env['WEIR_INHABITANT_STAYS']) process.exit(0);
 });
 
-async function obey(command: Command): Promise<unknown> {
+function carryOut(command: Command): Promise<unknown> {
+  return command.do === 'talk' || command.do === 'say' ? converse(command) : obey(command);
+}
+
+async function obey(command: Exclude<Command, TalkCommand>): Promise<unknown> {
   switch (command.do) {
     case 'serve':
       return command.protocol === 'tcp' ? serveTcp(command) : serveUdp(command);
@@ -93,10 +96,6 @@ async function obey(command: Command): Promise<unknown> {
       return ask(command.target);
     case 'fetch':
       return fetchPage(command.url);
-    case 'talk':
-      return talk(command.target, command.connected);
-    case 'say':
-      return say(command.id);
     case 'download':
       return transfer(command.target, `download ${command.bytes}\n`, 0);
     case 'upload':

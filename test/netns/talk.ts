@@ -10,6 +10,14 @@ export interface Said extends Reply {
   readonly peer: string;
 }
 
+export type TalkCommand =
+  | { readonly do: 'talk'; readonly target: Target; readonly connected: boolean }
+  | { readonly do: 'say'; readonly id: number };
+
+export function converse(command: TalkCommand): Promise<unknown> {
+  return command.do === 'talk' ? talk(command.target, command.connected) : say(command.id);
+}
+
 interface Talk {
   readonly socket: Socket;
   readonly target: Target;
@@ -22,7 +30,7 @@ const TIMEOUT = 3000;
 const talks = new Map<number, Talk>();
 
 /** Opens a socket towards the target; returns its number. */
-export async function talk(target: Target, connected: boolean): Promise<number> {
+async function talk(target: Target, connected: boolean): Promise<number> {
   const socket = createSocket(target.host.includes(':') ? 'udp6' : 'udp4');
   const opened: Talk = { socket, target, connected, error: undefined };
   const id = talks.size + 1;
@@ -41,7 +49,7 @@ export async function talk(target: Target, connected: boolean): Promise<number> 
 }
 
 /** Asks over the socket who is at the other end; fails with whatever has ended it. */
-export function say(id: number): Promise<Said> {
+function say(id: number): Promise<Said> {
   const opened = talks.get(id);
   if (!opened) return Promise.reject(new Error(`no socket ${id}`));
   const { socket, target, connected } = opened;
