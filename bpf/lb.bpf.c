@@ -11,6 +11,8 @@
 #include "sweep.h"
 #include "xdp.h"
 
+const volatile __u32 ticks_per_second = 250;
+
 static __always_inline int finish_tc(const struct packet *p, enum step step, long action)
 {
 	account(p, step);

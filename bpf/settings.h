@@ -4,7 +4,7 @@
 #define WEIR_SETTINGS_H
 
 /* The kernel's tick (CONFIG_HZ). Flows are timed in ticks: to read the tick costs nothing, any clock ten times a packet's budget. */
-const volatile __u32 ticks_per_second = 250;
+extern const volatile __u32 ticks_per_second;
 
 #define SECOND ((__u64)ticks_per_second)
 

@@ -5,10 +5,10 @@
  * spoke. Attached to a cgroup; acts on sockets of the agent's own network namespace alone, pods have their devices.
  */
 #include <asm/errno.h>
+#include "affinity.h"
 #include "config.h"
 #include "count.h"
 #include "frontend.h"
-#include "select.h"
 
 /* What these hooks want to be answered. */
 enum verdict {
@@ -77,6 +77,7 @@ static __always_inline void describe(struct bpf_sock_addr *ctx, struct packet *p
 	p->tuple.source_port = cookie ^ cookie >> 16 ^ cookie >> 32;
 	p->family = is_mapped(&p->tuple.destination) ? FAMILY_V4 : FAMILY_V6;
 	p->hook = HOOK_SOCKET;
+	p->now = bpf_jiffies64();
 }
 
 static __always_inline long refuse(struct packet *p, enum reason reason, int error)
@@ -113,6 +114,20 @@ static __always_inline bool remember(const struct socket_key *key, const struct 
 	return bpf_map_update_elem(&weir_sockets, key, peer, BPF_ANY) == 0;
 }
 
+/* As a packet's backend is chosen. Its flow counts for nobody's load: when it ends is not seen. */
+static __always_inline __u32 choose(const struct packet *p, const struct frontend *frontend)
+{
+	const struct selection *from = &frontend->inside;
+	__u32 id = frontend->affinity ? affinity_find(p, frontend, from) : 0;
+
+	if (!id)
+		id = is_hashed(frontend->scheduler) ? select_hashed(p, frontend, from)
+						    : select_backend(frontend->scheduler, from);
+	if (frontend->affinity && id)
+		affinity_keep(p, frontend->service, id);
+	return id;
+}
+
 /* Puts the backend in place of a frontend. Two frontends with the same backend are one to its answers: the later counts. */
 static __noinline long translate(struct bpf_sock_addr *ctx, struct packet *p, enum constancy constancy)
 {
@@ -140,7 +155,7 @@ static __noinline long translate(struct bpf_sock_addr *ctx, struct packet *p, en
 	if (constancy == CHOOSE_ONCE)
 		backend = backend_before(&key, &id);
 	if (!backend) {
-		id = select_backend(p, frontend->scheduler, &frontend->inside);
+		id = choose(p, frontend);
 		backend = bpf_map_lookup_elem(&weir_backends, &id);
 	}
 	if (!backend)

@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0x4d80e6b1;
+export const LAYOUT_HASH = 0x51680110;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;

@@ -13,12 +13,9 @@ export interface ServiceSpec {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly externalTrafficPolicy?: 'Local';
   readonly healthCheckNodePort?: number;
-<<<<<<< HEAD
   /** s of session affinity. */
   readonly affinity?: number;
-=======
   readonly internalTrafficPolicy?: 'Local';
->>>>>>> 4c4f53e (test: processes of the host, from the socket to the backend's end)
   readonly pods: readonly (Pod | { readonly pod: Pod; readonly terminating: true })[];
 }
 
@@ -38,13 +35,10 @@ export function service(spec: ServiceSpec): object[] {
         ...(spec.externalIPs ? { externalIPs: spec.externalIPs } : {}),
         ...(spec.externalTrafficPolicy ? { externalTrafficPolicy: spec.externalTrafficPolicy } : {}),
         ...(spec.healthCheckNodePort ? { healthCheckNodePort: spec.healthCheckNodePort } : {}),
-<<<<<<< HEAD
         ...(spec.affinity
           ? { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds: spec.affinity } } }
           : {}),
-=======
         ...(spec.internalTrafficPolicy ? { internalTrafficPolicy: spec.internalTrafficPolicy } : {}),
->>>>>>> 4c4f53e (test: processes of the host, from the socket to the backend's end)
         ports: [{ name: 'main', port, targetPort, protocol, ...(nodePort ? { nodePort } : {}) }],
       },
       ...(spec.loadBalancerIPs
