@@ -4,7 +4,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compileService, type Settings } from '../src/core/desired.js';
-import type { EndpointSlice, Forwarding, Service } from '../src/core/model.js';
+import type { EndpointSlice, Service } from '../src/core/model.js';
 import { type Ip, parseIp } from '../src/core/net.js';
 import { deviceRoles } from '../src/core/network.js';
 import { readNetwork } from '../src/host/network.js';
@@ -18,6 +18,7 @@ import { KernelTables } from '../src/maps/kernel-tables.js';
 import { LAYOUT_HASH, MAPS } from '../src/maps/layout.js';
 import { NodeTables } from '../src/maps/node.js';
 import { ServiceTables } from '../src/maps/services.js';
+import { serviceConfig } from '../src/maps/service-config.js';
 import { openTable } from '../src/maps/table.js';
 import { type Figure, Stopwatch, type Stream } from './xdp.js';
 
@@ -25,7 +26,7 @@ const VIP = '10.254.0.1';
 const FLOOD_RATE = 125_000;
 
 export interface Setup {
-  readonly forwarding: Forwarding;
+  readonly forwarding: 'nat' | 'dsr';
   readonly services: number;
   readonly backends: number;
 }
@@ -185,8 +186,9 @@ class Lab implements Disposable {
       ticks: 0n,
       ticksTime: 0n,
     };
+    const none = serviceConfig({ masqueradeAll: false, serviceCidr: [] });
     const flags = { layout: LAYOUT_HASH, floodRate: FLOOD_RATE, snatFirst: 61000, snatCount: 4536, fastPath: 1 };
-    config.set(0, { ...zero, ...flags, ticksPerSecond: ticksPerSecond() });
+    config.set(0, { ...zero, ...flags, ...none, ticksPerSecond: ticksPerSecond() });
     const roles = deviceRoles(await readNetwork(), { devices: ['eth0'], podDevices: [] });
     const xdp = new Set(roles.uplinks.map((link) => link.ifindex));
     const nothing = {
@@ -195,6 +197,7 @@ class Lab implements Disposable {
       endpoints: new Map<Ip, { host: boolean }>(),
       bindings: new Map(),
       sources: [],
+      cluster: [],
     };
     new NodeTables(tables).sync({ uplinks: roles.uplinks, xdp, ...nothing });
     const services = new ServiceTables(tables, { drain: 0, clock: () => Math.round(performance.now()) });
@@ -231,6 +234,9 @@ function manifest({ forwarding, services, backends }: Setup) {
     forwarding,
     nodePortAddresses: [],
     nodeAddresses: new Set(),
+    ownAddresses: new Set(),
+    onLink: [],
+    serviceProxyName: '',
   };
   const measured = [bench('web', 'TCP', 80, VIP, backends), bench('dns', 'UDP', 53, VIP, backends)];
   const others = Array.from({ length: services - 1 }, (_, i) =>
@@ -266,6 +272,7 @@ function bench(
     clusterIps: [],
     externalIps: [parseIp(vip)!],
     loadBalancerIps: [],
+    sourceRanges: [],
     ports: [{ name: 'main', protocol, port, nodePort: 0 }],
     internalTrafficPolicy: 'Cluster',
     externalTrafficPolicy: 'Cluster',

@@ -29,6 +29,17 @@ enum frontend_kind {
 	FRONTEND_LOAD_BALANCER = 4,
 };
 
+enum frontend_flag {
+	FRONTEND_EXISTS = 1, /* some endpoint exists in the cluster, so an empty selection drops instead of refusing */
+	FRONTEND_RANGES = 2, /* only sources that weir_ranges holds for its service are admitted */
+};
+
+enum config_flag {
+	CONFIG_MASQUERADE_ALL = 1, /* the source of every translated flow is replaced */
+	CONFIG_SERVICE4 = 2, /* service4 is known */
+	CONFIG_SERVICE6 = 4,
+};
+
 enum scheduler {
 	SCHEDULER_MAGLEV = 1,
 	SCHEDULER_RR = 2,
@@ -40,7 +51,8 @@ enum scheduler {
 
 enum forwarding {
 	FORWARDING_NAT = 1,
-	FORWARDING_DSR = 2,
+	FORWARDING_DSR = 2, /* through a tunnel to the backend's node */
+	FORWARDING_DSR_L2 = 3, /* as it is, to the backend's Ethernet address */
 };
 
 enum backend_state {
@@ -123,12 +135,17 @@ enum reason {
 	REASON_TTL = 12, /* hop limit exhausted */
 	REASON_FRAGMENT = 13, /* fragment to a frontend whose first fragment was not seen */
 	REASON_INTERNAL = 14, /* a kernel helper failed where it cannot: a defect in Weir */
+	REASON_SOURCE_RANGE = 15, /* the source is in none of the service's loadBalancerSourceRanges */
+	REASON_UNKNOWN_PORT = 16, /* the address is a service's, the port is none of its ports: refused */
+	REASON_UNALLOCATED = 17, /* the address is in --service-cidr and no service has it: refused */
 	REASON_FORWARDED_NAT = 64, /* translated and sent towards the backend */
 	REASON_FORWARDED_DSR = 65, /* encapsulated and sent towards the backend's node */
 	REASON_REPLY = 66, /* a backend's reply, given back the frontend's address */
 	REASON_DECAPSULATED = 67, /* tunnelled packet opened and handed to its backend */
 	REASON_ICMP_ERROR = 68, /* ICMP error about a balanced flow, translated and sent on */
 	REASON_UNRECORDED = 69, /* forwarded by the hash alone, because new flows arrived too fast to record */
+	REASON_ECHO = 70, /* ICMP echo to a service's address, answered */
+	REASON_FORWARDED_L2 = 71, /* sent as it is to the backend's Ethernet address */
 	REASON_COUNT = 96,
 };
 
@@ -156,7 +173,7 @@ struct frontend {
 	__u8 kind; /* enum frontend_kind */
 	__u8 scheduler; /* enum scheduler */
 	__u8 forwarding; /* enum forwarding */
-	__u8 exists; /* 1: some endpoint exists in the cluster, so an empty selection drops instead of refusing */
+	__u8 flags; /* enum frontend_flag */
 	struct selection outside; /* for clients out there */
 	struct selection inside; /* for clients on this node */
 	__u32 affinity; /* s for which a client keeps its backend, 0: no affinity */
@@ -256,7 +273,7 @@ struct flow {
 
 /* How to reach a backend's next hop; kept by the programs themselves, each word written at once. */
 struct hop {
-	__u64 where; /* bytes 0-5 the neighbour's MAC, bytes 6-7 index in weir_uplinks + 1; 0: unknown */
+	__u64 where; /* bytes 0-5 the neighbour's MAC, bytes 6-7 index in weir_uplinks + 1, highest bit: it is a gateway; 0: unknown */
 	__u64 until; /* kernel ticks */
 };
 
@@ -286,6 +303,30 @@ struct prefix_key {
 	struct ip address;
 };
 
+/* Address ranges by whom they belong to: a service, or 0 for the cluster's pods. */
+struct range_key {
+	__u32 bits; /* prefix length, 32 for owner included, IPv4 counted from 128 */
+	__u32 owner; /* id in weir_names, 0: sources that count as the cluster's */
+	struct ip address;
+};
+
+/* What all fragments of one packet have in common. */
+struct fragment_key {
+	struct ip source;
+	struct ip destination;
+	__u32 id;
+	__u8 protocol; /* IPv6: 0, there the rest identifies a packet (RFC 8200 section 4.5) */
+	__u8 pad[3];
+};
+
+/* What only the first fragment tells. */
+struct fragment_ports {
+	__be16 source_port;
+	__be16 destination_port;
+	__u8 protocol;
+	__u8 pad[3];
+};
+
 struct config {
 	__u32 layout; /* hash of the generated layout */
 	__u32 pid; /* the agent's */
@@ -302,6 +343,12 @@ struct config {
 	__u64 ticks; /* a moment in ticks, */
 	__u64 ticks_time; /* and the same in ns of CLOCK_MONOTONIC */
 	__u64 netns_cookie; /* of the agent's network namespace, whose sockets are translated */
+	__u32 flags; /* enum config_flag */
+	__be32 service4; /* --service-cidr: its first address and its mask */
+	__be32 service4_mask;
+	struct ip service6;
+	struct ip service6_mask;
+	__u32 pad;
 };
 
 struct drop_key {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Packets that Weir itself sends back at TC in place of one it ends: TCP RST, ICMP unreachable and too big. They carry
- * WEIR_MARK. The answer leaves by the device the packet came from.
+ * WEIR_MARK. 
  */
 #ifndef WEIR_ANSWER_H
 #define WEIR_ANSWER_H
@@ -45,12 +45,19 @@ static __always_inline long swap_ethernet(struct __sk_buff *skb, const struct pa
 	return bpf_skb_store_bytes(skb, 0, swapped, sizeof(swapped), 0);
 }
 
-static __always_inline must_use enum step send_back(struct __sk_buff *skb, struct packet *p, enum reason reason, long *action)
+/* Sends what the packet has become: by the device that it came from, or by the route to whom it is an answer to. */
+static __noinline enum step send_answer(struct __sk_buff *skb, struct packet *p, long *action)
 {
+	struct bpf_fib_lookup fib;
+
+	skb->mark = WEIR_MARK;
+	if (p->elsewhere) {
+		if (!route_usable(route_find(skb, &fib, p->family, p->ifindex, &p->tuple.destination, &p->tuple.source)))
+			return drop(p, REASON_NO_ROUTE);
+		return send_by(&fib, action);
+	}
 	if (swap_ethernet(skb, p))
 		return drop(p, REASON_INTERNAL);
-	p->reason = reason;
-	skb->mark = WEIR_MARK;
 	*action = bpf_redirect(p->ifindex, 0);
 	return STEP_SENT;
 }
@@ -121,9 +128,9 @@ static __always_inline void reset_of(const struct packet *p, const struct tcphdr
 	}
 }
 
-__noinline enum step answer_reset(struct __sk_buff *skb, struct packet *p, long *action)
+__noinline enum step answer_reset(struct __sk_buff *skb, struct packet *p)
 {
-	if (!p || !action)
+	if (!p)
 		return STEP_PASS;
 	struct tcphdr in, out;
 	__u8 header[sizeof(struct ipv6hdr)];
@@ -132,7 +139,7 @@ __noinline enum step answer_reset(struct __sk_buff *skb, struct packet *p, long 
 
 	/* a reset is not answered by another; a network header with options would have to be rebuilt: silence is allowed */
 	if (p->tcp_flags & TCP_RST || p->l4 - p->l3 != bare || bpf_skb_load_bytes(skb, p->l4, &in, sizeof(in)))
-		return drop(p, REASON_NO_ENDPOINT);
+		return drop(p, p->reason);
 	reset_of(p, &in, &out);
 	sum = pseudo_sum(p, IPPROTO_TCP, sizeof(out));
 	if (checksum_is_partial(skb, checksum_offset(p)))
@@ -147,13 +154,18 @@ __noinline enum step answer_reset(struct __sk_buff *skb, struct packet *p, long 
 		return drop(p, REASON_INTERNAL);
 	if (bpf_skb_store_bytes(skb, p->l4, &out, sizeof(out), BPF_F_RECOMPUTE_CSUM))
 		return drop(p, REASON_INTERNAL);
-	return send_back(skb, p, REASON_NO_ENDPOINT, action);
+	return STEP_ANSWER;
 }
 
-/* How much of the packet is quoted: its headers, with as much of the transport header as holds its checksum. */
-static __always_inline __u32 quote_length(const struct packet *p)
+/*
+ * How much of the packet is quoted: its headers, with as much of the transport header as holds its checksum. A packet that was
+ * itself quoted to us may have less.
+ */
+static __always_inline __u32 quote_length(struct __sk_buff *skb, const struct packet *p)
 {
-	return p->l4 - p->l3 + (is_tcp(p) ? sizeof(struct tcphdr) : sizeof(struct udphdr));
+	bool whole = is_tcp(p) && p->l4 + sizeof(struct tcphdr) <= skb->len;
+
+	return p->l4 - p->l3 + (whole ? sizeof(struct tcphdr) : sizeof(struct udphdr));
 }
 
 /*
@@ -184,14 +196,13 @@ static __always_inline __s64 quote_sum(struct __sk_buff *skb, const struct packe
 	return sum + (__u16)~stored + completed;
 }
 
-/* Turns the packet into an ICMP error about itself and sends it back. reason is what gets counted. */
-__noinline enum step answer_icmp(struct __sk_buff *skb, struct packet *p, struct icmp_header *icmp, enum reason reason,
-				 long *action)
+/* Turns the packet into an ICMP error about itself. reason is what gets counted. */
+__noinline enum step answer_icmp(struct __sk_buff *skb, struct packet *p, struct icmp_header *icmp, enum reason reason)
 {
-	if (!p || !icmp || !action)
+	if (!p || !icmp)
 		return STEP_PASS;
 	__u8 header[sizeof(struct ipv6hdr)];
-	__u32 quote = quote_length(p), grow;
+	__u32 quote = quote_length(skb, p), grow;
 	__s64 sum = quote_sum(skb, p, quote);
 
 	if (sum < 0)
@@ -215,34 +226,42 @@ __noinline enum step answer_icmp(struct __sk_buff *skb, struct packet *p, struct
 		    bpf_skb_store_bytes(skb, p->l3 + sizeof(struct ipv6hdr), icmp, sizeof(*icmp), BPF_F_RECOMPUTE_CSUM))
 			return drop(p, REASON_INTERNAL);
 	}
-	return send_back(skb, p, reason, action);
+	p->reason = reason;
+	return STEP_ANSWER;
 }
 
 /* RFC 1191 section 4, RFC 4443 section 3.2: the frontend tells the client which size fits. */
-static __always_inline must_use enum step answer_too_big(struct __sk_buff *skb, struct packet *p, long *action)
+static __noinline enum step answer_too_big(struct __sk_buff *skb, struct packet *p)
 {
 	struct icmp_header icmp = { .type = ICMP4_UNREACHABLE, .code = ICMP4_TOO_BIG, .rest = bpf_htonl(p->mtu) };
 
+	if (p->fragment == FRAGMENT_LATER)
+		return drop(p, REASON_TOO_BIG); /* the first was answered: RFC 1122 section 3.2.2 */
 	if (p->family == FAMILY_V6) {
 		icmp.type = ICMP6_TOO_BIG;
 		icmp.code = 0;
 		icmp.rest = bpf_htonl(p->mtu);
 	}
-	return answer_icmp(skb, p, &icmp, REASON_TOO_BIG, action);
+	return answer_icmp(skb, p, &icmp, REASON_TOO_BIG);
 }
 
-/* Tells the client at once that nobody serves here: TCP by RST, the rest by port unreachable. */
-static __always_inline must_use enum step refuse(struct __sk_buff *skb, struct packet *p, long *action)
+/*
+ * Tells the client at once that nobody serves here: TCP by RST, echo by host unreachable, the rest by port unreachable. The
+ * reason is p's.
+ */
+static __noinline enum step refuse(struct __sk_buff *skb, struct packet *p)
 {
-	struct icmp_header icmp = { .type = ICMP4_UNREACHABLE, .code = ICMP4_PORT };
+	struct icmp_header icmp = { .type = ICMP4_UNREACHABLE, .code = is_icmp(p) ? ICMP4_HOST : ICMP4_PORT };
 
+	if (p->fragment == FRAGMENT_LATER)
+		return drop(p, p->reason);
 	if (is_tcp(p))
-		return answer_reset(skb, p, action);
+		return answer_reset(skb, p);
 	if (p->family == FAMILY_V6) {
 		icmp.type = ICMP6_UNREACHABLE;
-		icmp.code = ICMP6_PORT;
+		icmp.code = is_icmp(p) ? ICMP6_ADDRESS : ICMP6_PORT;
 	}
-	return answer_icmp(skb, p, &icmp, REASON_NO_ENDPOINT, action);
+	return answer_icmp(skb, p, &icmp, p->reason);
 }
 
 #endif

@@ -65,7 +65,7 @@ static __noinline enum step flow_begin(void *ctx, struct packet *p, struct front
 	p->backend = id;
 	flow_towards(p, flow, frontend->service, id, backend);
 	flow->forwarding = origin == ORIGIN_POD ? FORWARDING_NAT : frontend->forwarding;
-	if (flow->forwarding == FORWARDING_DSR && id == hashed && !(backend->flags & BACKEND_LOCAL) && flooded(p)) {
+	if (is_direct(flow->forwarding) && id == hashed && !(backend->flags & BACKEND_LOCAL) && flooded(p)) {
 		p->reason = REASON_UNRECORDED;
 		return STEP_NEXT;
 	}

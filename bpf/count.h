@@ -32,7 +32,7 @@ static __always_inline void count_traffic(const struct packet *p)
 	}
 }
 
-static __always_inline void remember_drop(const struct packet *p)
+static __noinline void remember_drop(struct packet *p)
 {
 	struct drop_key key = {
 		.source = p->tuple.source,
@@ -56,7 +56,7 @@ static __always_inline void remember_drop(const struct packet *p)
 }
 
 /* Called once a packet, by the entry points. */
-static __always_inline void account(const struct packet *p, enum step step)
+static __always_inline void account(struct packet *p, enum step step)
 {
 	if (p->reason)
 		count(p->reason, p->length);

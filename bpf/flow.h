@@ -84,6 +84,12 @@ static __always_inline void flow_forget(__u8 family, const struct flow6_key *tup
 	flow_delete(family, tuple);
 }
 
+/* Does a backend elsewhere get the client's packets as they are, and answer the client itself? */
+static __always_inline bool is_direct(__u8 forwarding)
+{
+	return forwarding != FORWARDING_NAT;
+}
+
 static __always_inline __u8 flow_first_state(const struct packet *p)
 {
 	if (is_tcp(p) && p->tcp_flags & (TCP_FIN | TCP_RST))

@@ -23,9 +23,9 @@ static __always_inline bool is_icmp_error(__u8 family, __u8 type)
 	return type == ICMP4_UNREACHABLE || type == ICMP4_TIME_EXCEEDED || type == ICMP4_PARAMETER;
 }
 
+/* Reads the network header at q->l3. */
 static __always_inline bool quote_network(struct __sk_buff *skb, const struct packet *p, struct quote *q)
 {
-	q->l3 = p->l4 + sizeof(struct icmp_header);
 	if (p->family == FAMILY_V4) {
 		struct iphdr ip;
 
@@ -48,16 +48,10 @@ static __always_inline bool quote_network(struct __sk_buff *skb, const struct pa
 	return true;
 }
 
-/* Reads the quoted packet of an ICMP error about TCP, UDP or SCTP. */
-static __always_inline bool quote_read(struct __sk_buff *skb, const struct packet *p, struct quote *q)
+static __always_inline bool quote_ports(struct __sk_buff *skb, struct quote *q)
 {
-	__u8 type;
 	__be16 ports[2];
 
-	if (bpf_skb_load_bytes(skb, p->l4, &type, sizeof(type)) || !is_icmp_error(p->family, type))
-		return false;
-	if (!quote_network(skb, p, q))
-		return false;
 	if (q->tuple.protocol != IPPROTO_TCP && q->tuple.protocol != IPPROTO_UDP && q->tuple.protocol != IPPROTO_SCTP)
 		return false;
 	if (bpf_skb_load_bytes(skb, q->l4, ports, sizeof(ports)))
@@ -65,6 +59,19 @@ static __always_inline bool quote_read(struct __sk_buff *skb, const struct packe
 	q->tuple.source_port = ports[0];
 	q->tuple.destination_port = ports[1];
 	return true;
+}
+
+/* Reads the quoted packet of an ICMP error about TCP, UDP or SCTP. */
+static __always_inline bool quote_read(struct __sk_buff *skb, const struct packet *p, struct quote *q)
+{
+	__u8 type;
+
+	if (p->fragment == FRAGMENT_LATER)
+		return false;
+	if (bpf_skb_load_bytes(skb, p->l4, &type, sizeof(type)) || !is_icmp_error(p->family, type))
+		return false;
+	q->l3 = p->l4 + sizeof(struct icmp_header);
+	return quote_network(skb, p, q) && quote_ports(skb, q);
 }
 
 static __always_inline long quote_rewrite_v4(struct __sk_buff *skb, const struct packet *p, const struct quote *q,
@@ -149,8 +156,8 @@ static __noinline enum step error_to_backend(struct __sk_buff *skb, struct packe
 	};
 	enum step step;
 
-	if (flow->forwarding == FORWARDING_DSR && !(flow->flags & FLOW_LOCAL))
-		return STEP_TUNNEL;
+	if (is_direct(flow->forwarding) && !(flow->flags & FLOW_LOCAL))
+		return STEP_DIRECT;
 	if (flow->flags & FLOW_SNAT) {
 		to.destination = flow->nat;
 		to.destination_port = flow->nat_port;
@@ -192,10 +199,10 @@ static __noinline enum step error_to_client(struct __sk_buff *skb, struct packet
 	return error_rewrite(skb, p, &source, &destination);
 }
 
-/* At ingress: errors that are addressed to a frontend or to a translated port, and those of redirected flows. tunnelled is set with STEP_TUNNEL. */
-__noinline enum step icmp_ingress(struct __sk_buff *skb, struct packet *p, struct flow *tunnelled, long *action)
+/* At ingress, STEP_NEXT where it is not about a flow: errors that are addressed to a frontend or to a translated port, and those of redirected flows. direct is set with STEP_DIRECT. */
+__noinline enum step icmp_ingress(struct __sk_buff *skb, struct packet *p, struct flow *direct, long *action)
 {
-	if (!p || !tunnelled || !action)
+	if (!p || !direct || !action)
 		return STEP_PASS;
 	struct quote q = {};
 	struct flow6_key answered;
@@ -203,18 +210,18 @@ __noinline enum step icmp_ingress(struct __sk_buff *skb, struct packet *p, struc
 	enum step step;
 
 	if (!quote_read(skb, p, &q))
-		return STEP_PASS;
+		return STEP_NEXT;
 	tuple_reverse(&answered, &q.tuple);
 	flow = flow_find(p->family, &answered);
 	if (flow && flow->kind == FLOW_FORWARD && ip_equal(&p->tuple.destination, &q.tuple.source)) {
-		*tunnelled = *flow;
+		*direct = *flow;
 		return error_to_backend(skb, p, &q, flow, action);
 	}
 	if (flow && flow->kind == FLOW_REPLY)
 		return flow->flags & FLOW_FAST ? error_send(skb, p, action) : STEP_PASS;
 	flow = bpf_map_lookup_elem(&weir_snat, &answered);
 	if (!flow)
-		return STEP_PASS;
+		return STEP_NEXT;
 	step = error_to_client(skb, p, &q, flow);
 	return step == STEP_NEXT ? error_send(skb, p, action) : step;
 }

@@ -19,7 +19,7 @@ __noinline int keep_reply(struct packet *p, struct flow *flow)
 	};
 	struct flow *back;
 
-	if (flow->forwarding == FORWARDING_DSR && !(flow->flags & FLOW_LOCAL))
+	if (is_direct(flow->forwarding) && !(flow->flags & FLOW_LOCAL))
 		return 0; /* its replies do not pass here */
 	if (flow->flags & FLOW_SNAT) {
 		back = bpf_map_lookup_elem(&weir_snat, &key);

@@ -9,11 +9,12 @@
 #include "policy.h"
 #include "service.h"
 #include "sweep.h"
+#include "tunnel_error.h"
 #include "xdp.h"
 
 const volatile __u32 ticks_per_second = 250;
 
-static __always_inline int finish_tc(const struct packet *p, enum step step, long action)
+static __always_inline int finish_tc(struct packet *p, enum step step, long action)
 {
 	account(p, step);
 	if (step == STEP_DROP)
@@ -21,7 +22,7 @@ static __always_inline int finish_tc(const struct packet *p, enum step step, lon
 	return step == STEP_SENT ? (int)action : TC_ACT_OK;
 }
 
-static __always_inline int finish_xdp(const struct packet *p, enum step step, long action)
+static __always_inline int finish_xdp(struct packet *p, enum step step, long action)
 {
 	account(p, step);
 	switch (step) {
@@ -39,12 +40,17 @@ static __always_inline int finish_xdp(const struct packet *p, enum step step, lo
 /* Where the frame of this device has its network header; makes the headers readable. */
 static __always_inline must_use enum parsed parse_skb(struct __sk_buff *skb, struct packet *p, enum hook hook, bool ethernet)
 {
+	enum parsed parsed;
+
 	p->now = bpf_jiffies64();
 	p->ifindex = skb->ifindex;
 	p->hook = hook;
+	if ((hook == HOOK_UP_IN || hook == HOOK_UP_OUT) && skb->vlan_present)
+		return PARSED_FOREIGN; /* on a trunk: the VLAN's own device is the uplink */
 	p->l3 = ethernet ? sizeof(struct ethhdr) : 0;
 	make_linear(skb); /* where that fails, parsing says what is missing */
-	return parse_whole(skb, p, skb->protocol);
+	parsed = parse_whole(skb, p, skb->protocol);
+	return p->fragment ? recall_ports(p, parsed) : parsed;
 }
 
 static __always_inline bool has_ethernet(struct __sk_buff *skb)
@@ -77,6 +83,8 @@ static __always_inline must_use enum step xdp_forward(struct xdp_md *ctx, struct
 		return STEP_PASS;
 	if (flow->forwarding == FORWARDING_DSR)
 		return xdp_send_tunnelled(ctx, p, flow, where, action);
+	if (flow->forwarding == FORWARDING_DSR_L2)
+		return xdp_send_l2(ctx, p, where, action);
 	if (!(flow->flags & FLOW_SNAT) || p->fragment != FRAGMENT_NONE)
 		return STEP_PASS;
 	return xdp_send_translated(ctx, p, (struct end){ &flow->nat, flow->nat_port }, (struct end){ &flow->address, flow->port },
@@ -86,7 +94,7 @@ static __always_inline must_use enum step xdp_forward(struct xdp_md *ctx, struct
 /* A SYN under a flood, to where the hash alone decides: not worth looking for in the flow table. */
 static __always_inline bool is_flood(const struct packet *p, const struct frontend *frontend)
 {
-	return is_tcp(p) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && frontend->forwarding == FORWARDING_DSR &&
+	return is_tcp(p) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && is_direct(frontend->forwarding) &&
 	       is_hashed(frontend->scheduler) && flooding(p);
 }
 
@@ -99,7 +107,7 @@ static __always_inline must_use enum step xdp_to_frontend(struct xdp_md *ctx, st
 
 	if (flow_continues(p, flow))
 		return xdp_forward(ctx, p, flow, action);
-	if (!frontend->outside.size)
+	if (!frontend->outside.size || !source_admitted(p, frontend))
 		return STEP_PASS; /* TC refuses it */
 	step = flow_begin(ctx, p, frontend, &fresh, ORIGIN_OUTSIDE);
 	if (step != STEP_NEXT)
@@ -170,6 +178,10 @@ int weir_up_in(struct __sk_buff *skb)
 		step = service_ingress(skb, &p, ORIGIN_OUTSIDE, &flow, &action);
 	} else if (parsed == PARSED_ICMP) {
 		step = icmp_ingress(skb, &p, &flow, &action);
+		if (step == STEP_NEXT)
+			step = tunnel_error(skb, &p);
+	} else if (parsed == PARSED_OTHER) {
+		step = STEP_NEXT;
 	}
 	step = carry_out(skb, &p, step, &flow, &action);
 	return finish_tc(&p, step, action);

@@ -159,6 +159,35 @@ struct {
 	__type(value, __u32);
 } weir_sources MAP;
 
+/*
+ * Agent: addresses that services have (ClusterIP, external, load balancer), except nodes' own. Ports of theirs that
+ * weir_frontends does not know are refused. The value is always 1.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct ip);
+	__type(value, __u32);
+} weir_vips MAP;
+
+/* Agent: loadBalancerSourceRanges by service, and the cluster's ranges. The value is always 1. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct range_key);
+	__type(value, __u32);
+} weir_ranges MAP;
+
+/* Programs: the ports of fragmented packets, for the fragments that carry none. LRU: what is lost is dropped or left alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment_ports);
+} weir_fragments MAP;
+
 /* Agent: what the ids stand for. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

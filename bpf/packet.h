@@ -24,8 +24,9 @@
 enum step {
 	STEP_NEXT, /* nothing decided: the next stage looks */
 	STEP_FORWARD, /* the flow is known: translate as it says */
-	STEP_TUNNEL, /* the flow's backend is on another node and gets the packet as it is */
-	STEP_REFUSE, /* nobody serves here: say so to the sender */
+	STEP_DIRECT, /* the flow's backend is elsewhere and gets the packet as it is */
+	STEP_REFUSE, /* nobody serves here: say so to the sender; made by refusal() alone */
+	STEP_ANSWER, /* has become the answer to itself: send it */
 	STEP_TOO_BIG, /* tell the sender that p->mtu fits */
 	STEP_PASS, /* the node's stack takes it */
 	STEP_SENT, /* redirected: the program returns what the redirect helper asked for */
@@ -43,6 +44,7 @@ enum fragment {
 	FRAGMENT_NONE,
 	FRAGMENT_FIRST,
 	FRAGMENT_LATER, /* carries no ports */
+	FRAGMENT_LOST, /* a later one whose first was not seen */
 };
 
 struct packet {
@@ -50,7 +52,8 @@ struct packet {
 	__u64 now; /* kernel ticks */
 	__u32 ifindex; /* device of this hook */
 	__u32 length; /* bytes from the network header on, by the header's own account */
-	__u16 l3; /* offsets from the start of the frame */
+	__u8 elsewhere; /* its answer goes by the route, not back to where the packet came from */
+	__u8 l3; /* offsets from the start of the frame */
 	__u16 l4;
 	__u8 family; /* enum family */
 	__u8 fragment; /* enum fragment */
@@ -59,7 +62,10 @@ struct packet {
 	__u8 reason; /* enum reason; 0: not worth counting */
 	__u8 hook; /* enum hook */
 	__u16 mtu; /* with STEP_TOO_BIG */
-	__u32 backend; /* id of the one it goes to or comes from, 0: none */
+	union {
+		__u32 fragment_id; /* from parsing a fragment until its ports are recalled */
+		__u32 backend; /* id of the one it goes to or comes from, 0: none */
+	};
 };
 
 /* TCP flags, RFC 9293 section 3.1 */
@@ -74,6 +80,12 @@ static __always_inline must_use enum step drop(struct packet *p, enum reason rea
 {
 	p->reason = reason;
 	return STEP_DROP;
+}
+
+static __always_inline must_use enum step refusal(struct packet *p, enum reason reason)
+{
+	p->reason = reason;
+	return STEP_REFUSE;
 }
 
 static __always_inline bool ip_equal(const struct ip *a, const struct ip *b)
@@ -96,6 +108,11 @@ static __always_inline void ip_set_v4(struct ip *a, __be32 address)
 	w[1] = 0;
 	w[2] = bpf_htonl(0xffff);
 	w[3] = address;
+}
+
+static __always_inline bool has_ports(const struct packet *p)
+{
+	return p->tuple.protocol == IPPROTO_TCP || p->tuple.protocol == IPPROTO_UDP || p->tuple.protocol == IPPROTO_SCTP;
 }
 
 static __always_inline bool is_tcp(const struct packet *p)

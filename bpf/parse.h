@@ -46,13 +46,19 @@ struct icmp_header {
 };
 
 enum {
+	ICMP4_ECHO = 8,
+	ICMP4_ECHO_REPLY = 0,
 	ICMP4_UNREACHABLE = 3,
-	ICMP4_PORT = 3, /* codes of unreachable */
+	ICMP4_HOST = 1, /* codes of unreachable */
+	ICMP4_PORT = 3,
 	ICMP4_TOO_BIG = 4,
 	ICMP4_TIME_EXCEEDED = 11,
 	ICMP4_PARAMETER = 12,
+	ICMP6_ECHO = 128,
+	ICMP6_ECHO_REPLY = 129,
 	ICMP6_UNREACHABLE = 1,
-	ICMP6_PORT = 4, /* code of unreachable */
+	ICMP6_ADDRESS = 3, /* codes of unreachable */
+	ICMP6_PORT = 4,
 	ICMP6_TOO_BIG = 2,
 	ICMP6_PARAMETER = 4,
 };
@@ -131,6 +137,8 @@ static __always_inline must_use enum parsed parse_v4(struct packet *p, void *dat
 	ip_set_v4(&p->tuple.source, ip->saddr);
 	ip_set_v4(&p->tuple.destination, ip->daddr);
 	fragment = bpf_ntohs(ip->frag_off);
+	if (fragment & (IP_FRAGMENT_OFFSET | IP_MORE_FRAGMENTS))
+		p->fragment_id = ip->id;
 	if (fragment & IP_FRAGMENT_OFFSET) {
 		p->fragment = FRAGMENT_LATER;
 		return PARSED_OTHER;
@@ -162,6 +170,7 @@ static __always_inline must_use enum parsed parse_extensions(struct packet *p, v
 		if (next == EXTENSION_FRAGMENT) {
 			__u16 offset = bpf_ntohs(((struct fragment_header *)header)->offset);
 
+			p->fragment_id = ((struct fragment_header *)header)->id;
 			if (offset & 0xfff8) {
 				p->fragment = FRAGMENT_LATER;
 				p->tuple.protocol = header->next;

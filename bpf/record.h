@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "flow.h"
+#include "ranges.h"
 #include "route.h"
 #include "select.h"
 
@@ -200,7 +201,7 @@ static __always_inline must_use enum step record_flow(void *ctx, struct packet *
 	if (backend_flags & BACKEND_LOCAL)
 		flow->flags |= FLOW_LOCAL;
 	if (origin == ORIGIN_POD || flow->flags & FLOW_LOCAL) {
-		if (hairpin) {
+		if (hairpin || masqueraded(p, flow, origin == ORIGIN_POD, backend_flags)) {
 			flow->flags |= FLOW_SNAT;
 		} else if (!(backend_flags & BACKEND_HOST) && flow_is_fast(ctx, p, flow)) {
 			flow->flags |= FLOW_FAST;

@@ -13,6 +13,7 @@
 #endif
 
 #define HOP_LIFETIME (SECOND / 5) /* how stale a cached neighbour may be */
+#define HOP_GATEWAY (1ULL << 63) /* in where of struct hop */
 
 /* The route of this node's own packets or of forwarded ones to an address. Returns BPF_FIB_LKUP_RET_* or a negative errno. */
 static __always_inline long route_find(void *ctx, struct bpf_fib_lookup *fib, __u8 family, __u32 ifindex, const struct ip *source,
@@ -43,6 +44,16 @@ static __always_inline bool route_exists(long result)
 	return route_usable(result) || result == BPF_FIB_LKUP_RET_FRAG_NEEDED;
 }
 
+/* Does the route that was found lead through a gateway? */
+static __always_inline bool route_has_gateway(const struct bpf_fib_lookup *fib, __u8 family, const struct ip *destination)
+{
+	const __u32 *next = fib->ipv6_dst, *to = (const __u32 *)destination;
+
+	if (family == FAMILY_V4)
+		return fib->family != AF_INET || fib->ipv4_dst != ip_v4(destination);
+	return ((next[0] ^ to[0]) | (next[1] ^ to[1]) | (next[2] ^ to[2]) | (next[3] ^ to[3])) != 0;
+}
+
 static __always_inline struct uplink *uplink_of(__u32 ifindex)
 {
 	struct device *device = bpf_map_lookup_elem(&weir_devices, &ifindex);
@@ -69,6 +80,8 @@ static __noinline __u64 hop_ask(struct xdp_md *ctx, struct packet *p, struct ip 
 	if (!device || !device->uplink || device->flags & DEVICE_OVERLAY)
 		return 0;
 	__builtin_memcpy(&where, fib.dmac, ETH_ALEN);
+	if (route_has_gateway(&fib, p->family, destination))
+		where |= HOP_GATEWAY;
 	return where | (__u64)device->uplink << 48;
 }
 
@@ -87,7 +100,7 @@ static __always_inline __u64 hop_find(struct xdp_md *ctx, struct packet *p, __u3
 
 static __always_inline struct uplink *hop_uplink(__u64 where)
 {
-	__u32 index = (__u32)(where >> 48) - 1;
+	__u32 index = (__u32)((where & ~HOP_GATEWAY) >> 48) - 1;
 
 	return bpf_map_lookup_elem(&weir_uplinks, &index);
 }

@@ -10,8 +10,10 @@
 #include "begin.h"
 #include "frontend.h"
 #include "keepalive.h"
+#include "l2.h"
 #include "segment.h"
 #include "tunnel.h"
+#include "vips.h"
 
 /* Finds the way of the packet that to describes, rewrites and sends it. The packet is untouched unless it is sent. */
 __noinline enum step send_translated(struct __sk_buff *skb, struct packet *p, struct flow6_key *to, enum reason reason,
@@ -56,8 +58,8 @@ __noinline enum step forward(struct __sk_buff *skb, struct packet *p, struct flo
 	enum reason reason = p->reason ? p->reason : REASON_FORWARDED_NAT;
 	enum step step;
 
-	if (flow->forwarding == FORWARDING_DSR && !(flow->flags & FLOW_LOCAL))
-		return STEP_TUNNEL;
+	if (is_direct(flow->forwarding) && !(flow->flags & FLOW_LOCAL))
+		return STEP_DIRECT;
 	if (flow->flags & FLOW_SNAT) {
 		to.source = flow->nat;
 		to.source_port = flow->nat_port;
@@ -104,8 +106,11 @@ static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p,
 		*flow = *known;
 		return STEP_FORWARD;
 	}
+	if (!source_admitted(p, frontend))
+		return drop(p, REASON_SOURCE_RANGE);
 	if (!(origin == ORIGIN_POD ? frontend->inside.size : frontend->outside.size))
-		return frontend->exists && !is_midway(p) ? drop(p, REASON_NO_LOCAL_ENDPOINT) : STEP_REFUSE;
+		return frontend->flags & FRONTEND_EXISTS && !is_midway(p) ? drop(p, REASON_NO_LOCAL_ENDPOINT)
+									  : refusal(p, REASON_NO_ENDPOINT);
 	step = flow_begin(skb, p, frontend, flow, origin);
 	return step == STEP_NEXT ? STEP_FORWARD : step;
 }
@@ -141,6 +146,8 @@ static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p,
 		*flow = *known;
 		return STEP_FORWARD;
 	}
+	if (!source_admitted(p, frontend))
+		return drop(p, REASON_SOURCE_RANGE);
 	step = flow_begin_at(skb, p, frontend, local->backend, flow);
 	return step == STEP_NEXT ? STEP_FORWARD : step;
 }
@@ -198,14 +205,20 @@ static __always_inline must_use enum step service_ingress(struct __sk_buff *skb,
 static __always_inline must_use enum step carry_out(struct __sk_buff *skb, struct packet *p, enum step step, struct flow *flow,
 						    long *action)
 {
+	if (step == STEP_NEXT)
+		step = to_vip(skb, p);
 	if (step == STEP_FORWARD)
 		step = forward(skb, p, flow, action);
-	if (step == STEP_TUNNEL)
+	if (step == STEP_DIRECT && flow->forwarding == FORWARDING_DSR_L2)
+		step = send_l2(skb, p, flow, action);
+	else if (step == STEP_DIRECT)
 		step = send_tunnelled(skb, p, flow, action);
 	if (step == STEP_REFUSE)
-		step = refuse(skb, p, action);
+		step = refuse(skb, p);
 	if (step == STEP_TOO_BIG)
-		step = answer_too_big(skb, p, action);
+		step = answer_too_big(skb, p);
+	if (step == STEP_ANSWER)
+		step = send_answer(skb, p, action);
 	return step;
 }
 

@@ -150,7 +150,7 @@ static __noinline long translate(struct bpf_sock_addr *ctx, struct packet *p, en
 	if (!frontend)
 		return SOCKET_GOES_ON;
 	if (!frontend->inside.size)
-		return frontend->exists ? refuse(p, REASON_NO_LOCAL_ENDPOINT, -EHOSTUNREACH)
+		return frontend->flags & FRONTEND_EXISTS ? refuse(p, REASON_NO_LOCAL_ENDPOINT, -EHOSTUNREACH)
 					: refuse(p, REASON_NO_ENDPOINT, -ECONNREFUSED);
 	if (constancy == CHOOSE_ONCE)
 		backend = backend_before(&key, &id);

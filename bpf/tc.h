@@ -100,13 +100,14 @@ __noinline enum step rewrite(struct __sk_buff *skb, struct packet *p, struct flo
 {
 	if (!p || !to)
 		return STEP_PASS;
-	__u32 check = checksum_in_use(skb, p);
+	bool later = p->fragment == FRAGMENT_LATER; /* has addresses alone */
+	__u32 check = later ? 0 : checksum_in_use(skb, p);
 	__be32 old = (__u32)p->tuple.destination_port << 16 | p->tuple.source_port;
 	__be32 new = (__u32)to->destination_port << 16 | to->source_port;
 
 	if (rewrite_addresses(skb, p, to, check))
 		return drop(p, REASON_INTERNAL);
-	if (old != new) {
+	if (old != new && !later) {
 		if (check && checksum_adjust(skb, p, check, bpf_csum_diff(&old, sizeof(old), &new, sizeof(new), 0), 0))
 			return drop(p, REASON_INTERNAL);
 		if (bpf_skb_store_bytes(skb, p->l4, &new, sizeof(new), check ? 0 : BPF_F_RECOMPUTE_CSUM))
@@ -118,11 +119,8 @@ __noinline enum step rewrite(struct __sk_buff *skb, struct packet *p, struct flo
 	return STEP_NEXT;
 }
 
-/* One hop less to live, as any router does (RFC 1812 section 5.3.1). The caller has seen that it is more than 1. */
-static __always_inline long decrement_hop_limit(struct __sk_buff *skb, const struct packet *p)
+static __always_inline long set_hop_limit(struct __sk_buff *skb, const struct packet *p, __u8 limit)
 {
-	__u8 limit = p->hop_limit - 1;
-
 	if (p->family == FAMILY_V6)
 		return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct ipv6hdr, hop_limit), &limit, sizeof(limit),
 					   BPF_F_RECOMPUTE_CSUM);
@@ -131,6 +129,12 @@ static __always_inline long decrement_hop_limit(struct __sk_buff *skb, const str
 				bpf_htons((__u16)limit << 8), 2))
 		return -1;
 	return bpf_skb_store_bytes(skb, p->l3 + offsetof(struct iphdr, ttl), &limit, sizeof(limit), 0);
+}
+
+/* One hop less to live, as any router does (RFC 1812 section 5.3.1). The caller has seen that it is more than 1. */
+static __always_inline long decrement_hop_limit(struct __sk_buff *skb, const struct packet *p)
+{
+	return set_hop_limit(skb, p, p->hop_limit - 1);
 }
 
 /* Hands the packet to the device of a route that was found; the kernel resolves the neighbour. */

@@ -6,7 +6,7 @@
 #ifndef WEIR_TUNNEL_H
 #define WEIR_TUNNEL_H
 
-#include "maps.h"
+#include "fragments.h"
 #include "tc.h"
 
 enum {
@@ -157,12 +157,14 @@ static __noinline enum step receive_tunnelled(struct __sk_buff *skb, struct pack
 		return known->flags & BACKEND_HOST ? STEP_PASS : drop(p, REASON_DSR_SOURCE);
 	*endpoint = p->tuple.destination;
 	parsed = unwrap(skb, p);
+	if (p->fragment)
+		parsed = recall_ports(p, parsed);
 	if (parsed == PARSED_MALFORMED)
 		return drop(p, REASON_MALFORMED);
 	if (parsed == PARSED_TOO_MANY_HEADERS)
 		return drop(p, REASON_EXTENSION_HEADERS);
 	if (parsed != PARSED_PORTS && parsed != PARSED_ICMP)
-		return drop(p, REASON_DSR_FRONTEND);
+		return drop(p, p->fragment == FRAGMENT_LOST ? REASON_FRAGMENT : REASON_DSR_FRONTEND);
 	return STEP_NEXT;
 }
 

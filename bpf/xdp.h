@@ -102,6 +102,39 @@ static __always_inline must_use enum step xdp_send_tunnelled(struct xdp_md *ctx,
 	return xdp_send(p, uplink, action);
 }
 
+static __always_inline __u16 checksum_update(__u16 old, __u64 difference)
+{
+	return ~fold((__u16)~old + difference);
+}
+
+/* Only the Ethernet addresses change, and the hop limit; a gateway would not know what to do with the frame. */
+static __always_inline must_use enum step xdp_send_l2(struct xdp_md *ctx, struct packet *p, __u64 where, long *action)
+{
+	struct uplink *uplink = hop_uplink(where);
+	struct ethhdr *eth = xdp_data(ctx);
+
+	if (!uplink || where & HOP_GATEWAY || !xdp_can_send(p, uplink) || p->length > uplink->mtu)
+		return STEP_PASS;
+	if (p->family == FAMILY_V4) {
+		struct iphdr *ip = (void *)(eth + 1);
+
+		if ((void *)(ip + 1) > xdp_end(ctx))
+			return STEP_PASS;
+		ip->ttl--; /* the 1 is in the upper byte of its word */
+		ip->check = checksum_update(ip->check, (__u16)~bpf_htons(0x0100));
+	} else {
+		struct ipv6hdr *ip = (void *)(eth + 1);
+
+		if ((void *)(ip + 1) > xdp_end(ctx))
+			return STEP_PASS;
+		ip->hop_limit--;
+	}
+	write_ethernet(eth, where, uplink, p->family);
+	if (p->reason != REASON_UNRECORDED)
+		p->reason = REASON_FORWARDED_L2;
+	return xdp_send(p, uplink, action);
+}
+
 /*
  * What replacing one address by another does to a checksum over it (RFC 1624, equation 3), unfolded: sums of 32-bit words are as
  * good as sums of 16-bit words until they are folded.
@@ -128,11 +161,6 @@ static __always_inline __u64 port_difference(const struct flow6_key *from, struc
 	__u32 new = (__u32)source.port << 16 | destination.port;
 
 	return (__u64)(__u32)~old + new;
-}
-
-static __always_inline __u16 checksum_update(__u16 old, __u64 difference)
-{
-	return ~fold((__u16)~old + difference);
 }
 
 static __always_inline void translate_v4(struct iphdr *ip, struct end source, struct end destination, __u64 addresses)

@@ -11,7 +11,7 @@ import { Reporter } from './agent/reporter.js';
 import type { DesiredService, Settings } from './core/desired.js';
 import type { Problem, Source } from './core/model.js';
 import { deviceRoles, type Network, type Roles } from './core/network.js';
-import { chooseDevices, settingsFingerprint, settingsOf, tunnelSources } from './core/settings.js';
+import { chooseDevices, clusterRanges, settingsFingerprint, settingsOf, tunnelSources } from './core/settings.js';
 import { Store } from './core/store.js';
 import { describeError } from './errors.js';
 import { NetworkMonitor } from './host/monitor.js';
@@ -194,9 +194,11 @@ export class Agent implements Disposable {
 
   #facts(synced: boolean): NodeFacts {
     /* until the source has spoken, the nodes that the kernel knows stay: what comes through tunnels goes on meanwhile */
-    const sources = synced ? tunnelSources(this.#store.nodes, this.#options.dsrSources) : undefined;
+    const { dsrSources, clusterCidr } = this.#options;
     const nodes = synced ? this.#store.nodes : undefined;
-    return { network: this.#network, roles: this.#roles, sources, nodes };
+    const sources = nodes && tunnelSources(nodes, dsrSources);
+    const cluster = nodes && clusterRanges(nodes, clusterCidr);
+    return { network: this.#network, roles: this.#roles, sources, cluster, nodes };
   }
 
   async #networkChanged(): Promise<void> {

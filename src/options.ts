@@ -21,6 +21,14 @@ export interface AgentOptions {
   readonly scheduler: Scheduler;
   readonly nodePortAddresses: NodePortRule;
   readonly dsrSources: readonly Prefix[];
+  /** Ranges whose sources count as the cluster's own; empty: the nodes' pod ranges. */
+  readonly clusterCidr: readonly Prefix[];
+  /** At most one of each family. */
+  readonly serviceCidr: readonly Prefix[];
+  /** Replace the source of every translated flow. */
+  readonly masqueradeAll: boolean;
+  /** '' where this proxy has no name of its own. */
+  readonly serviceProxyName: string;
   readonly snatPorts: { readonly first: number; readonly last: number };
   /** Redirect flows past the node's stack where both directions allow it. */
   readonly fastPath: boolean;

@@ -6,7 +6,8 @@ import { WeirError } from '../errors.js';
 import { monotonicMs } from '../loader/clock.js';
 import type { KernelTables } from '../maps/kernel-tables.js';
 import { type NodeState, NodeTables } from '../maps/node.js';
-import { localEndpoints, ServiceTables } from '../maps/services.js';
+import { localEndpoints } from '../maps/local-endpoints.js';
+import { ServiceTables } from '../maps/services.js';
 
 type Endpoints = ReadonlyMap<Ip, { readonly host: boolean }>;
 

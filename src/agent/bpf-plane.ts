@@ -13,6 +13,7 @@ import { KernelTables } from '../maps/kernel-tables.js';
 import type { MapLayout } from '../maps/codec.js';
 import { readReasons } from '../maps/counters.js';
 import { type Config, type Counter, LAYOUT_HASH, MAPS } from '../maps/layout.js';
+import { serviceConfig } from '../maps/service-config.js';
 import type { NodeState } from '../maps/node.js';
 import { openTable, type Table } from '../maps/table.js';
 import type { Measures } from '../metrics/weir.js';
@@ -165,13 +166,14 @@ export class BpfPlane implements Plane {
   }
 
   #describeNode(endpoints: NodeState['endpoints']): NodeState {
-    const { network, roles, sources } = this.#facts;
+    const { network, roles, sources, cluster } = this.#facts;
     const { uplinks, pods, bridges } = roles;
     return {
       ...{ uplinks, pods, bridges, endpoints },
       xdp: this.#attachments.xdp,
       bindings: bindings(network, pods, endpoints.keys() as Iterable<Ip>),
       sources: sources?.map((prefix) => ({ prefix, name: 0 })),
+      cluster,
     };
   }
 
@@ -194,6 +196,7 @@ export class BpfPlane implements Plane {
       netnsCookie: netnsCookie(),
       fastPath: this.#options.fastPath ? 1 : 0,
       ...(this.#sweeper.clock.ticks > 0n ? this.#sweeper.clock : { ticks, ticksTime }),
+      ...serviceConfig(this.#options),
     });
   }
 }

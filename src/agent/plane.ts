@@ -14,6 +14,8 @@ export interface NodeFacts {
   readonly sources: readonly Prefix[] | undefined;
   /** By name; undefined likewise. */
   readonly nodes: ReadonlyMap<string, Node> | undefined;
+  /** Sources that count as the cluster's own; likewise. */
+  readonly cluster: readonly Prefix[] | undefined;
 }
 
 export interface Plane extends Disposable {

@@ -15,11 +15,12 @@ import {
   list,
   listen,
   nodePortRule,
-  notYet,
   oneOf,
+  oneOfEachFamily,
   path,
   portRange,
   prefixes,
+  proxyName,
   word,
 } from './parse.js';
 
@@ -48,8 +49,8 @@ export const STATE_FLAGS = {
   podDevices: flag('--pod-devices <GLOBS>', "the host's side of pod devices", list(glob), 'veth*,cali*,lxc*,eni*'),
   forwarding: flag(
     '--forwarding <MODE>',
-    'nat or dsr, for services that do not say',
-    oneOf(FORWARDINGS, ['dsr-l2']),
+    'nat, dsr or dsr-l2, for services that do not say',
+    oneOf(FORWARDINGS),
     'nat',
   ),
   scheduler: flag(
@@ -65,6 +66,18 @@ export const STATE_FLAGS = {
     'all',
   ),
   dsrSources: flag('--dsr-sources <CIDRS>', 'from where, besides nodes, tunnelled packets are accepted', prefixes, ''),
+  clusterCidr: flag(
+    '--cluster-cidr <CIDRS>',
+    "sources that count as the cluster's own; none: the pod ranges of the nodes",
+    prefixes,
+    '',
+  ),
+  serviceProxyName: flag(
+    '--service-proxy-name <NAME>',
+    'serve services that are labelled for a proxy of this name, too',
+    proxyName,
+    '',
+  ),
   runServiceProxy: flag('--run-service-proxy [BOOL]', 'whether services are served', bool, 'true', 'true'),
   bpfRoot: BPF_ROOT,
 } as const;
@@ -91,13 +104,22 @@ export const AGENT_FLAGS = {
     '127.0.0.1:10249',
   ),
   runFirewall: optional('--run-firewall [BOOL]', 'without effect yet: no network policy is enforced', bool, 'true'),
-  clusterCidr: flag('--cluster-cidr <CIDRS>', 'without effect yet', prefixes, ''),
-  serviceCidr: flag('--service-cidr <CIDRS>', 'without effect yet', prefixes, ''),
+  serviceCidr: flag(
+    '--service-cidr <CIDRS>',
+    'where ClusterIPs are given out: addresses that no service has are refused',
+    oneOfEachFamily,
+    '',
+  ),
+  masqueradeAll: flag(
+    '--masquerade-all [BOOL]',
+    'whether the source of every translated flow is replaced',
+    bool,
+    'false',
+    'true',
+  ),
   takeoverGrace: flag('--takeover-grace <DURATION>', 'without effect yet', duration, '60s'),
   keepEstablished: optional('--keep-established [BOOL]', 'without effect yet', bool, 'true'),
   denyAction: flag('--deny-action <ACTION>', 'without effect yet', oneOf(['drop', 'reject']), 'drop'),
-  serviceProxyName: optional('--service-proxy-name <NAME>', 'not available yet', notYet),
-  masqueradeAll: optional('--masquerade-all [BOOL]', 'not available yet', bool, 'true'),
   defaultDenyUnknown: optional('--default-deny-unknown [BOOL]', 'not available yet', bool, 'true'),
 } as const;
 
@@ -105,29 +127,30 @@ type StateValues = Values<typeof STATE_FLAGS>;
 
 /** The options for an agent, or a usage error where flags do not go together. */
 export function agentOptions(values: Values<typeof AGENT_FLAGS>, context: Context): AgentOptions {
-  const unavailable = { '--masquerade-all': values.masqueradeAll, '--default-deny-unknown': values.defaultDenyUnknown };
+  const unavailable = { '--default-deny-unknown': values.defaultDenyUnknown };
   for (const [name, value] of Object.entries(unavailable)) {
     if (value) throw usageError(`${name}: "true" cannot be obeyed: this flag is not available yet`);
   }
   const { xdp, snatPorts, healthBindAddress, metricsBindAddress, fastPath, cgroup, drainTimeout, flowEntries } = values;
+  const { serviceCidr, masqueradeAll } = values;
   const health = healthBindAddress === 'nowhere' ? undefined : healthBindAddress;
   const metrics = metricsBindAddress === 'nowhere' ? undefined : metricsBindAddress;
-  return {
-    ...stateOptions(values, context),
-    xdp,
-    snatPorts,
-    health,
-    metrics,
-    fastPath,
-    cgroup,
-    drainTimeout,
-    flowEntries,
-  };
+  const own = { xdp, snatPorts, health, metrics, fastPath, cgroup, drainTimeout, flowEntries, serviceCidr, masqueradeAll };
+  return { ...stateOptions(values, context), ...own };
 }
 
 export type StateOptions = Omit<
   AgentOptions,
-  'xdp' | 'snatPorts' | 'health' | 'metrics' | 'fastPath' | 'cgroup' | 'drainTimeout' | 'flowEntries'
+  | 'xdp'
+  | 'snatPorts'
+  | 'health'
+  | 'metrics'
+  | 'fastPath'
+  | 'cgroup'
+  | 'drainTimeout'
+  | 'flowEntries'
+  | 'serviceCidr'
+  | 'masqueradeAll'
 >;
 
 export function stateOptions(values: StateValues, context: Context): StateOptions {
@@ -151,6 +174,8 @@ export function stateOptions(values: StateValues, context: Context): StateOption
     scheduler,
     nodePortAddresses: values.nodeportAddresses,
     dsrSources,
+    clusterCidr: values.clusterCidr,
+    serviceProxyName: values.serviceProxyName,
     runServiceProxy,
   };
 }

@@ -11,6 +11,8 @@ import {
   decodeEndpoint,
   decodeFrontend,
   decodeFrontendKey,
+  decodeRangeKey,
+  FRONTEND_FLAG,
   decodeLocalBackend,
   decodeLocalKey,
   decodeName,
@@ -70,7 +72,13 @@ export class Describer {
       case 'weir_devices':
         return this.#device(key.readUInt32LE(0));
       case 'weir_endpoints':
+      case 'weir_vips':
         return ipCodec.decode(key, 0);
+      case 'weir_ranges': {
+        const { owner, bits, address } = decodeRangeKey(key);
+        const prefix = formatPrefix(prefixOf({ address, bits: bits - 32 }));
+        return `${owner === 0 ? 'cluster' : this.#service(owner, side)} ${prefix}`;
+      }
       case 'weir_sources':
         return formatPrefix(prefixOf(decodePrefixKey(key)));
       default:
@@ -107,13 +115,14 @@ export class Describer {
   }
 
   #frontend(frontend: Frontend, side: Side): Described {
-    const { service, kind, scheduler, forwarding, exists, affinity, outside, inside } = frontend;
+    const { service, kind, scheduler, forwarding, flags, affinity, outside, inside } = frontend;
     return {
       service: this.#service(service, side),
       kind: kindName(kind),
       scheduler: schedulerName(scheduler),
       forwarding: forwardingName(forwarding),
-      exists: exists === 1,
+      exists: (flags & FRONTEND_FLAG.EXISTS) !== 0,
+      restricted: (flags & FRONTEND_FLAG.RANGES) !== 0,
       affinity,
       outside: this.#selection(outside, frontend, side),
       inside: this.#selection(inside, frontend, side),

@@ -3,7 +3,7 @@ import type { DesiredService } from '../core/desired.js';
 import type { Problem, Source } from '../core/model.js';
 import type { Ip } from '../core/net.js';
 import { bindings, type Network } from '../core/network.js';
-import { chooseDevices, settingsOf, tunnelSources } from '../core/settings.js';
+import { chooseDevices, clusterRanges, settingsOf, tunnelSources } from '../core/settings.js';
 import { Store } from '../core/store.js';
 import { WeirError } from '../errors.js';
 import type { NodeState } from '../maps/node.js';
@@ -63,11 +63,12 @@ export function desiredState(
   const services = options.runServiceProxy ? desired : [];
   const { uplinks, pods, bridges } = roles;
   const sources = tunnelSources(store.nodes, options.dsrSources).map((prefix) => ({ prefix, name: 0 }));
+  const cluster = clusterRanges(store.nodes, options.clusterCidr);
   return {
     services,
     problems: services.flatMap((service) => service.problems),
     node: (endpoints) => ({
-      ...{ uplinks, pods, bridges, xdp, endpoints, sources },
+      ...{ uplinks, pods, bridges, xdp, endpoints, sources, cluster },
       bindings: bindings(network, pods, endpoints.keys()),
     }),
   };

@@ -1,5 +1,5 @@
 /** From the text of a flag to its value. Each refuses what it does not understand, saying what it would have taken. */
-import { parsePrefix, type Prefix } from '../core/net.js';
+import { familyOf, parsePrefix, type Prefix } from '../core/net.js';
 import type { Listen } from '../options.js';
 import type { Parser } from './flags.js';
 
@@ -55,6 +55,16 @@ export const glob: Parser<string> = (text, refuse) =>
 export const prefix: Parser<Prefix> = (text, refuse) => parsePrefix(text) ?? refuse('is not ADDRESS or ADDRESS/BITS');
 
 export const prefixes = list(prefix);
+
+/** At most one prefix of each family. */
+export const oneOfEachFamily: Parser<Prefix[]> = (text, refuse) => {
+  const found = prefixes(text, refuse);
+  const families = new Set(found.map(({ address }) => familyOf(address)));
+  return families.size === found.length ? found : refuse('has two prefixes of one family');
+};
+
+/** The value of a label; the empty text: none. */
+export const proxyName: Parser<string> = (text, refuse) => (text === '' ? '' : word(text, refuse));
 
 export const nodePortRule: Parser<'all' | 'primary' | Prefix[]> = (text, refuse) => {
   if (text === 'all' || text === 'primary') return text;

@@ -17,7 +17,9 @@ import {
   type Service,
   type ServicePort,
 } from './model.js';
-import { type Family, familyOf, type Ip, type Protocol } from './net.js';
+import { type Family, familyOf, type Ip, type Prefix, type Protocol } from './net.js';
+import { checkDirect, directForwarding } from './direct.js';
+import { admitted } from './source-ranges.js';
 
 export const FRONTEND_KINDS = ['ClusterIP', 'NodePort', 'ExternalIP', 'LoadBalancer'] as const;
 export type FrontendKind = (typeof FRONTEND_KINDS)[number];
@@ -30,6 +32,12 @@ export interface Settings extends Place {
   readonly nodePortAddresses: readonly Ip[];
   /** Addresses of nodes, this one's included: an endpoint with one of them has no pod device in front of it. */
   readonly nodeAddresses: ReadonlySet<Ip>;
+  /** Addresses on any device of this node: what arrives for them is the node's own affair. */
+  readonly ownAddresses: ReadonlySet<Ip>;
+  /** What is on a link of an uplink, with no gateway between. */
+  readonly onLink: readonly Prefix[];
+  /** Services with another name in their label are somebody else's; '' is nobody's name. */
+  readonly serviceProxyName: string;
 }
 
 export interface DesiredBackend {
@@ -57,6 +65,10 @@ export interface DesiredFrontend {
   readonly inside: readonly DesiredBackend[];
   /** Some endpoint in the cluster takes new flows: an empty list drops instead of refusing. */
   readonly exists: boolean;
+  /** Only sources in the port's ranges are admitted. */
+  readonly restricted: boolean;
+  /** The address is the service's alone: other ports of it are refused, echo is answered. */
+  readonly virtual: boolean;
 }
 
 /** One port of a service: the unit that numbers stand for in maps. */
@@ -65,6 +77,8 @@ export interface DesiredPort {
   readonly label: string;
   readonly frontends: readonly DesiredFrontend[];
   readonly backends: readonly DesiredBackend[];
+  /** Sources that restricted frontends admit. */
+  readonly sourceRanges: readonly Prefix[];
 }
 
 export interface DesiredService {
@@ -83,14 +97,27 @@ interface Choice {
   readonly affinity: number;
 }
 
+const PROXY_NAME_LABEL = 'service.kubernetes.io/service-proxy-name';
+
+/** Whether this proxy is to serve the service (KEP-2447: the label names another proxy). */
+export function isOurs(service: Service, settings: Settings): boolean {
+  const name = service.labels[PROXY_NAME_LABEL];
+  return name === undefined || (name !== '' && name === settings.serviceProxyName);
+}
+
 export function compileService(service: Service, slices: readonly EndpointSlice[], settings: Settings): DesiredService {
   const problems: Problem[] = [];
-  const choice = chosen(service, settings, problems);
   const { kind, namespace, name, uid } = service;
+  const key = `${namespace}/${name}`;
+  const about = { kind, namespace, name, uid };
+  if (!isOurs(service, settings)) return { key, about, ports: [], healthCheck: undefined, problems };
+  const choice = chosen(service, settings, problems);
   const healthCheck = healthCheckOf(service, slices, settings.nodeName);
   const weightOf = readWeights(service, problems);
-  const ports = service.ports.map((port) => compilePort(service, port, slices, settings, choice, weightOf));
-  return { key: `${namespace}/${name}`, about: { kind, namespace, name, uid }, ports, healthCheck, problems };
+  const ports = service.ports.map((port) =>
+    compilePort(service, port, slices, settings, { ...choice, weightOf, problems }),
+  );
+  return { key, about, ports, healthCheck, problems };
 }
 
 function compilePort(
@@ -98,11 +125,11 @@ function compilePort(
   port: ServicePort,
   slices: readonly EndpointSlice[],
   settings: Settings,
-  choice: Choice,
-  weightOf: WeightOf,
+  { weightOf, problems, ...choice }: Choice & { weightOf: WeightOf; problems: Problem[] },
 ): DesiredPort {
   const frontends: DesiredFrontend[] = [];
   const backends: DesiredBackend[] = [];
+  const sourceRanges: Prefix[] = [];
   for (const family of ['v4', 'v6'] as const) {
     const addresses = frontendAddresses(service, port, family, settings);
     if (addresses.length === 0) continue;
@@ -118,13 +145,24 @@ function compilePort(
     const local = pick(usable.local);
     const exists = cluster.some(({ weight }) => weight > 0);
     backends.push(...all.values());
+    const balanced = addresses.filter(({ kind }) => kind === 'LoadBalancer').map(({ address }) => address);
+    const ranges = admitted(service.sourceRanges, family, balanced, settings.ownAddresses);
+    sourceRanges.push(...ranges);
     for (const { kind, address, number } of addresses) {
-      const forwarding = kind === 'ClusterIP' ? 'nat' : choice.forwarding;
+      const forwarding = directForwarding(kind, choice.forwarding, number, cluster);
       const lists = policyLists(kind, service, cluster, local);
-      frontends.push({ kind, address, port: number, protocol: port.protocol, ...choice, forwarding, ...lists, exists });
+      const restricted = kind === 'LoadBalancer' && ranges.length > 0;
+      const virtual =
+        kind !== 'NodePort' && !settings.nodeAddresses.has(address) && !settings.ownAddresses.has(address);
+      const flags = { exists, restricted, virtual };
+      const at = { kind, address, port: number, protocol: port.protocol };
+      frontends.push({ ...at, ...choice, forwarding, ...lists, ...flags });
     }
   }
-  return { label: portLabel(service, port), frontends, backends };
+  const label = portLabel(service, port);
+  if (choice.forwarding === 'dsr-l2')
+    problems.push(...checkDirect(label, port.port, frontends, backends, settings.onLink));
+  return { label, frontends, backends, sourceRanges };
 }
 
 /** semantics: external traffic obeys externalTrafficPolicy, but what starts on this node may go anywhere (the short-circuit). */
@@ -210,6 +248,6 @@ const SCHEDULER_ANNOTATIONS: Record<string, Readonly<Record<string, Scheduler>>>
 };
 
 const FORWARDING_ANNOTATIONS: Record<string, Readonly<Record<string, Forwarding>>> = {
-  'weir.io/forwarding': { nat: 'nat', dsr: 'dsr' },
+  'weir.io/forwarding': { nat: 'nat', dsr: 'dsr', 'dsr-l2': 'dsr-l2' },
   'kube-router.io/service.dsr': { tunnel: 'dsr' },
 };

@@ -7,7 +7,7 @@ import type { Ip, Prefix, Protocol } from './net.js';
 
 export const SCHEDULERS = ['maglev', 'rr', 'lc', 'sh', 'dh', 'random'] as const;
 export type Scheduler = (typeof SCHEDULERS)[number];
-export const FORWARDINGS = ['nat', 'dsr'] as const;
+export const FORWARDINGS = ['nat', 'dsr', 'dsr-l2'] as const;
 export type Forwarding = (typeof FORWARDINGS)[number];
 export type TrafficPolicy = 'Cluster' | 'Local';
 
@@ -33,6 +33,8 @@ export interface Service {
   readonly externalIps: readonly Ip[];
   /** status.loadBalancer.ingress addresses whose ipMode is VIP (the default). */
   readonly loadBalancerIps: readonly Ip[];
+  /** spec.loadBalancerSourceRanges: who may use the load balancer addresses; none of a family: everybody of that family. */
+  readonly sourceRanges: readonly Prefix[];
   readonly ports: readonly ServicePort[];
   readonly internalTrafficPolicy: TrafficPolicy;
   readonly externalTrafficPolicy: TrafficPolicy;

@@ -76,6 +76,11 @@ export function formatSocket(ip: string, port: number): string {
   return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
 
+/** 16 bytes: ones where the prefix decides, in the 128-bit space. */
+export function maskOf(prefix: Prefix): Uint8Array {
+  return maskBytes(new Uint8Array(16).fill(0xff), mappedBits(prefix));
+}
+
 function maskBytes(bytes: Uint8Array, bits: number): Uint8Array {
   const out = Uint8Array.from(bytes);
   for (let i = 0; i < 16; i++) {

@@ -25,6 +25,8 @@ export interface LinkAddress {
 export interface Route {
   readonly destination: Prefix;
   readonly device: string;
+  /** No gateway stands between: what it leads to is on the device's own link. */
+  readonly direct: boolean;
 }
 
 export interface Neighbour {
@@ -117,6 +119,12 @@ export function globalAddresses(links: readonly Link[]): Ip[] {
   return links.flatMap((link) =>
     link.addresses.filter((address) => address.scope === 'global').map((address) => address.ip),
   );
+}
+
+/** What is on the links of these devices, with no gateway between. */
+export function onLinkPrefixes(network: Network, links: readonly Link[]): Prefix[] {
+  const names = new Set(links.map((link) => link.name));
+  return network.routes.filter((route) => route.direct && names.has(route.device)).map((route) => route.destination);
 }
 
 /** Where node ports are served: on all addresses of the uplinks, on the first of each family, or on those within prefixes. */

@@ -2,6 +2,7 @@
 import {
   type Fault,
   keepEntries,
+  NONE,
   readChoice,
   readIps,
   readPort,
@@ -11,7 +12,7 @@ import {
   type Field,
 } from './objects-field.js';
 import { readCreated, type Identity, type Reading } from './objects-meta.js';
-import { PROTOCOLS, type Ip } from './net.js';
+import { parsePrefix, PROTOCOLS, type Ip, type Prefix } from './net.js';
 import type { ServicePort, TrafficPolicy } from './model.js';
 
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
@@ -54,6 +55,7 @@ export function readService(root: Field, id: Identity): Reading {
       clusterIps,
       externalIps,
       loadBalancerIps,
+      sourceRanges: readRanges(spec.at('loadBalancerSourceRanges')),
       ports,
       healthCheckNodePort: readHealthCheckNodePort(spec),
       internalTrafficPolicy: local ? 'Cluster' : readPolicy(spec.at('internalTrafficPolicy')),
@@ -112,6 +114,17 @@ function readIngress(loadBalancer: Field): readonly Ip[] {
       fields.push(ip);
   }
   return readIps(fields);
+}
+
+/** A range that cannot be read spoils the object: leaving it out might leave none, and that admits everybody. */
+function readRanges(list: Field): readonly Prefix[] {
+  const ranges: Prefix[] = [];
+  for (const field of list.items()) {
+    const range = typeof field.value === 'string' ? parsePrefix(field.value) : undefined;
+    if (range) ranges.push(range);
+    else field.expected('an address range such as 192.0.2.0/24');
+  }
+  return ranges.length > 0 ? ranges : NONE;
 }
 
 function readPorts(spec: Field): readonly ServicePort[] {

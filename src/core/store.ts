@@ -1,9 +1,10 @@
 /** The snapshot: the latest version of every object, indexed so that a change touches one service only. */
-import { compileService, type DesiredService, portLabel, type Settings } from './desired.js';
+import { compileService, type DesiredService, isOurs, portLabel, type Settings } from './desired.js';
 import { type Change, type EndpointSlice, type Node, type Problem, resourceLabel, type Service } from './model.js';
 import { Claims } from './claims.js';
-import { formatSocket } from './net.js';
+import { formatSocket, type Ip } from './net.js';
 import { PolicyObjects } from './policy/objects.js';
+import { VirtualAddresses } from './virtual-addresses.js';
 
 export class Store {
   /** Pods, namespaces and network policies. */
@@ -15,6 +16,9 @@ export class Store {
   readonly #serviceOfSlice = new Map<string, string>();
   readonly #nodes = new Map<string, Node>();
   readonly #claims = new Claims();
+  readonly #virtual = new VirtualAddresses();
+  /** Services with node ports: they depend on which of the node's addresses are services'. */
+  readonly #withNodePorts = new Set<string>();
   readonly #dirty = new Set<string>();
   #nodesChanged = false;
 
@@ -76,6 +80,8 @@ export class Store {
         gone.push(key);
         desired.delete(key);
         this.#claim({ service: key, created: 0, uid: '' }, []);
+        this.#withNodePorts.delete(key);
+        this.#have(key, [], settings);
         continue;
       }
       desired.set(key, this.#compile(key, service, settings));
@@ -85,7 +91,11 @@ export class Store {
 
   #compile(key: string, service: Service, settings: Settings): DesiredService {
     const slices = [...(this.#slices.get(key)?.values() ?? [])];
-    const compiled = compileService(service, slices, settings);
+    if (service.ports.some((port) => port.nodePort > 0)) this.#withNodePorts.add(key);
+    else this.#withNodePorts.delete(key);
+    this.#have(key, isOurs(service, settings) ? [...service.externalIps, ...service.loadBalancerIps] : [], settings);
+    const nodePortAddresses = settings.nodePortAddresses.filter((address) => !this.#virtual.has(address));
+    const compiled = compileService(service, slices, { ...settings, nodePortAddresses });
     const addresses = compiled.ports.flatMap((port) => port.frontends.map(addressOf));
     this.#claim({ service: key, created: service.created, uid: service.uid }, addresses);
     const { about } = compiled;
@@ -114,6 +124,13 @@ export class Store {
 
   #claim(claimant: { service: string; created: number; uid: string }, addresses: readonly string[]): void {
     for (const other of this.#claims.set(claimant, addresses)) this.#dirty.add(other);
+  }
+
+  /** Node ports move off an address that becomes a service's, and back. */
+  #have(key: string, addresses: readonly Ip[], settings: Settings): void {
+    const moved = this.#virtual.set(key, addresses);
+    if (!moved.some((address) => settings.nodePortAddresses.includes(address))) return;
+    for (const other of this.#withNodePorts) if (other !== key) this.#dirty.add(other);
   }
 
   #setService(service: Service): void {

@@ -71,7 +71,10 @@ function toRoute(entry: Entry, family: 'v4' | 'v6'): Route[] {
   const destination = parseRoutePrefix(text(entry['dst']), family);
   if (!destination) return [];
   const hops = (entry['nexthops'] ?? [entry]) as Entry[];
-  return hops.flatMap((hop) => (text(hop['dev']) ? [{ destination, device: text(hop['dev']) }] : []));
+  return hops.flatMap((hop) => {
+    const direct = hop['gateway'] === undefined && hop['via'] === undefined;
+    return text(hop['dev']) ? [{ destination, device: text(hop['dev']), direct }] : [];
+  });
 }
 
 function toNeighbour(entry: Entry): Neighbour[] {

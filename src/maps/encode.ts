@@ -1,23 +1,25 @@
 /** From desired services to map rows: numbers instead of names, bytes instead of objects. */
 import type { DesiredBackend, DesiredFrontend, DesiredService, FrontendKind } from '../core/desired.js';
 import { maglevSize, maglevTable } from '../core/maglev.js';
-import type { Scheduler } from '../core/model.js';
-import { familyOf, formatSocket, type Ip, PROTOCOL_NUMBER } from '../core/net.js';
+import type { Forwarding, Scheduler } from '../core/model.js';
+import { familyOf, formatSocket, type Ip, mappedBits, type Prefix, PROTOCOL_NUMBER } from '../core/net.js';
 import type { Row } from '../core/plan.js';
 import { rotation } from '../core/weights.js';
 import type { Codec } from './codec.js';
-import { u32Codec } from './codec.js';
+import { ipCodec, u32Codec } from './codec.js';
 import {
   BACKEND_FLAG,
   BACKEND_STATE,
   backendCodec,
   FORWARDING,
+  FRONTEND_FLAG,
   FRONTEND_KIND,
   frontendCodec,
   frontendKeyCodec,
   localBackendCodec,
   localKeyCodec,
   nameCodec,
+  rangeKeyCodec,
   type Frontend,
   SCHEDULER,
   type Selection,
@@ -29,11 +31,13 @@ export const RANKS = {
   weir_uplinks: 1,
   weir_devices: 1,
   weir_sources: 1,
+  weir_ranges: 1,
   weir_endpoints: 1,
   weir_backends: 2,
   weir_local: 3,
   slots: 4,
   weir_frontends: 5,
+  weir_vips: 6, // last to come and first to go: a port that is not known yet would be refused
 } as const;
 export type RankedTable = keyof typeof RANKS;
 
@@ -57,6 +61,12 @@ export const SCHEDULER_NUMBER: Readonly<Record<Scheduler, number>> = {
  * names that node's, and for the loopback addresses of processes on this host.
  */
 export const ANY_NODE = { v4: '0.0.0.0' as Ip, v6: '::' as Ip } as const;
+
+const FORWARDING_NUMBER: Readonly<Record<Forwarding, number>> = {
+  nat: FORWARDING.NAT,
+  dsr: FORWARDING.DSR,
+  'dsr-l2': FORWARDING.DSR_L2,
+};
 
 /** What encoding needs of the state that outlives it. Each throws WEIR_FULL where nothing is left. */
 export interface Numbering {
@@ -124,8 +134,17 @@ export function encodeService(service: DesiredService, numbering: Numbering): Ro
     for (const backend of port.backends) encodeBackend(rows, ids, id, backend, numbering);
     const tables = new Map<string, Selection>();
     for (const frontend of port.frontends) encodeFrontend(rows, id, frontend, ids, tables, numbering);
+    for (const range of port.sourceRanges) rows.push(rangeRow(id, range));
   }
   return rows;
+}
+
+/** Bits of the owner in a range's key. */
+const OWNER_BITS = 32;
+
+export function rangeRow(owner: number, range: Prefix): Row {
+  const key = { bits: OWNER_BITS + mappedBits(range), owner, address: range.address };
+  return row('weir_ranges', [rangeKeyCodec, key], [u32Codec, 1]);
 }
 
 function encodeBackend(
@@ -179,13 +198,14 @@ function encodeFrontend(
     service,
     kind: KIND[frontend.kind],
     scheduler,
-    forwarding: frontend.forwarding === 'dsr' ? FORWARDING.DSR : FORWARDING.NAT,
-    exists: frontend.exists ? 1 : 0,
+    forwarding: FORWARDING_NUMBER[frontend.forwarding],
+    flags: (frontend.exists ? FRONTEND_FLAG.EXISTS : 0) | (frontend.restricted ? FRONTEND_FLAG.RANGES : 0),
     affinity,
     outside: select('outside', frontend.outside),
     inside: select('inside', frontend.inside),
   };
   rows.push({ table: 'weir_frontends', key, value: bytes(frontendCodec, value) });
+  if (frontend.virtual) rows.push(row('weir_vips', [ipCodec, address], [u32Codec, 1]));
   if (frontend.kind === 'NodePort') {
     /* nobody out there may choose by it */
     const outside = { chunk: 0, size: 0, backends: 0 };

@@ -10,10 +10,12 @@ const WRITTEN = [
   'weir_uplinks',
   'weir_devices',
   'weir_sources',
+  'weir_ranges',
   'weir_endpoints',
   'weir_backends',
   'weir_local',
   'weir_frontends',
+  'weir_vips',
 ] as const satisfies readonly RankedTable[];
 type WrittenTable = (typeof WRITTEN)[number];
 

@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0x51680110;
+export const LAYOUT_HASH = 0x5c143c25;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;
@@ -17,6 +17,23 @@ export const FRONTEND_KIND = {
   NODE_PORT: 2,
   EXTERNAL_IP: 3,
   LOAD_BALANCER: 4,
+} as const;
+
+/** enum frontend_flag */
+export const FRONTEND_FLAG = {
+  /** some endpoint exists in the cluster, so an empty selection drops instead of refusing */
+  EXISTS: 1,
+  /** only sources that weir_ranges holds for its service are admitted */
+  RANGES: 2,
+} as const;
+
+/** enum config_flag */
+export const CONFIG_FLAG = {
+  /** the source of every translated flow is replaced */
+  MASQUERADE_ALL: 1,
+  /** service4 is known */
+  SERVICE4: 2,
+  SERVICE6: 4,
 } as const;
 
 /** enum scheduler */
@@ -35,7 +52,10 @@ export const SCHEDULER = {
 /** enum forwarding */
 export const FORWARDING = {
   NAT: 1,
+  /** through a tunnel to the backend's node */
   DSR: 2,
+  /** as it is, to the backend's Ethernet address */
+  DSR_L2: 3,
 } as const;
 
 /** enum backend_state */
@@ -154,6 +174,12 @@ export const REASON = {
   FRAGMENT: 13,
   /** a kernel helper failed where it cannot: a defect in Weir */
   INTERNAL: 14,
+  /** the source is in none of the service's loadBalancerSourceRanges */
+  SOURCE_RANGE: 15,
+  /** the address is a service's, the port is none of its ports: refused */
+  UNKNOWN_PORT: 16,
+  /** the address is in --service-cidr and no service has it: refused */
+  UNALLOCATED: 17,
   /** translated and sent towards the backend */
   FORWARDED_NAT: 64,
   /** encapsulated and sent towards the backend's node */
@@ -166,6 +192,10 @@ export const REASON = {
   ICMP_ERROR: 68,
   /** forwarded by the hash alone, because new flows arrived too fast to record */
   UNRECORDED: 69,
+  /** ICMP echo to a service's address, answered */
+  ECHO: 70,
+  /** sent as it is to the backend's Ethernet address */
+  FORWARDED_L2: 71,
   COUNT: 96,
 } as const;
 
@@ -191,12 +221,17 @@ export const REASON_TEXT: Readonly<Record<number, { readonly name: string; reado
   12: { name: 'ttl', text: 'hop limit exhausted' },
   13: { name: 'fragment', text: 'fragment to a frontend whose first fragment was not seen' },
   14: { name: 'internal', text: 'a kernel helper failed where it cannot: a defect in Weir' },
+  15: { name: 'source-range', text: "the source is in none of the service's loadBalancerSourceRanges" },
+  16: { name: 'unknown-port', text: "the address is a service's, the port is none of its ports: refused" },
+  17: { name: 'unallocated', text: 'the address is in --service-cidr and no service has it: refused' },
   64: { name: 'forwarded-nat', text: 'translated and sent towards the backend' },
   65: { name: 'forwarded-dsr', text: "encapsulated and sent towards the backend's node" },
   66: { name: 'reply', text: "a backend's reply, given back the frontend's address" },
   67: { name: 'decapsulated', text: 'tunnelled packet opened and handed to its backend' },
   68: { name: 'icmp-error', text: 'ICMP error about a balanced flow, translated and sent on' },
   69: { name: 'unrecorded', text: 'forwarded by the hash alone, because new flows arrived too fast to record' },
+  70: { name: 'echo', text: "ICMP echo to a service's address, answered" },
+  71: { name: 'forwarded-l2', text: "sent as it is to the backend's Ethernet address" },
 };
 
 /** struct affinity_key, 20 bytes */
@@ -319,7 +354,7 @@ export const backendCodec: Codec<Backend> = {
   decode: decodeBackend,
 };
 
-/** struct config, 80 bytes */
+/** struct config, 128 bytes */
 export interface Config {
   readonly layout: number;
   readonly pid: number;
@@ -336,9 +371,15 @@ export interface Config {
   readonly ticks: bigint;
   readonly ticksTime: bigint;
   readonly netnsCookie: bigint;
+  readonly flags: number;
+  readonly service4: number;
+  readonly service4Mask: number;
+  readonly service6: Ip;
+  readonly service6Mask: Ip;
 }
 
 export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 128);
   buffer.writeUInt32LE(value.layout, offset);
   buffer.writeUInt32LE(value.pid, offset + 4);
   buffer.writeUInt32LE(value.dataplane, offset + 8);
@@ -354,6 +395,11 @@ export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
   buffer.writeBigUInt64LE(value.ticks, offset + 56);
   buffer.writeBigUInt64LE(value.ticksTime, offset + 64);
   buffer.writeBigUInt64LE(value.netnsCookie, offset + 72);
+  buffer.writeUInt32LE(value.flags, offset + 80);
+  buffer.writeUInt32BE(value.service4, offset + 84);
+  buffer.writeUInt32BE(value.service4Mask, offset + 88);
+  writeIp(buffer, offset + 92, value.service6);
+  writeIp(buffer, offset + 108, value.service6Mask);
 }
 
 export function decodeConfig(buffer: Buffer, offset = 0): Config {
@@ -373,12 +419,17 @@ export function decodeConfig(buffer: Buffer, offset = 0): Config {
     ticks: buffer.readBigUInt64LE(offset + 56),
     ticksTime: buffer.readBigUInt64LE(offset + 64),
     netnsCookie: buffer.readBigUInt64LE(offset + 72),
+    flags: buffer.readUInt32LE(offset + 80),
+    service4: buffer.readUInt32BE(offset + 84),
+    service4Mask: buffer.readUInt32BE(offset + 88),
+    service6: readIp(buffer, offset + 92),
+    service6Mask: readIp(buffer, offset + 108),
   };
 }
 
 export const configCodec: Codec<Config> = {
   name: 'config',
-  size: 80,
+  size: 128,
   encode: encodeConfig,
   decode: decodeConfig,
 };
@@ -655,6 +706,67 @@ export const flow6KeyCodec: Codec<Flow6Key> = {
   decode: decodeFlow6Key,
 };
 
+/** struct fragment_key, 40 bytes */
+export interface FragmentKey {
+  readonly source: Ip;
+  readonly destination: Ip;
+  readonly id: number;
+  readonly protocol: number;
+}
+
+export function encodeFragmentKey(value: FragmentKey, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 40);
+  writeIp(buffer, offset, value.source);
+  writeIp(buffer, offset + 16, value.destination);
+  buffer.writeUInt32LE(value.id, offset + 32);
+  buffer.writeUInt8(value.protocol, offset + 36);
+}
+
+export function decodeFragmentKey(buffer: Buffer, offset = 0): FragmentKey {
+  return {
+    source: readIp(buffer, offset),
+    destination: readIp(buffer, offset + 16),
+    id: buffer.readUInt32LE(offset + 32),
+    protocol: buffer.readUInt8(offset + 36),
+  };
+}
+
+export const fragmentKeyCodec: Codec<FragmentKey> = {
+  name: 'fragment_key',
+  size: 40,
+  encode: encodeFragmentKey,
+  decode: decodeFragmentKey,
+};
+
+/** struct fragment_ports, 8 bytes */
+export interface FragmentPorts {
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly protocol: number;
+}
+
+export function encodeFragmentPorts(value: FragmentPorts, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 8);
+  buffer.writeUInt16BE(value.sourcePort, offset);
+  buffer.writeUInt16BE(value.destinationPort, offset + 2);
+  buffer.writeUInt8(value.protocol, offset + 4);
+}
+
+export function decodeFragmentPorts(buffer: Buffer, offset = 0): FragmentPorts {
+  return {
+    sourcePort: buffer.readUInt16BE(offset),
+    destinationPort: buffer.readUInt16BE(offset + 2),
+    protocol: buffer.readUInt8(offset + 4),
+  };
+}
+
+export const fragmentPortsCodec: Codec<FragmentPorts> = {
+  name: 'fragment_ports',
+  size: 8,
+  encode: encodeFragmentPorts,
+  decode: decodeFragmentPorts,
+};
+
 /** struct frontend_key, 20 bytes */
 export interface FrontendKey {
   readonly address: Ip;
@@ -718,7 +830,7 @@ export interface Frontend {
   readonly kind: number;
   readonly scheduler: number;
   readonly forwarding: number;
-  readonly exists: number;
+  readonly flags: number;
   readonly outside: Selection;
   readonly inside: Selection;
   readonly affinity: number;
@@ -729,7 +841,7 @@ export function encodeFrontend(value: Frontend, buffer: Buffer, offset = 0): voi
   buffer.writeUInt8(value.kind, offset + 4);
   buffer.writeUInt8(value.scheduler, offset + 5);
   buffer.writeUInt8(value.forwarding, offset + 6);
-  buffer.writeUInt8(value.exists, offset + 7);
+  buffer.writeUInt8(value.flags, offset + 7);
   encodeSelection(value.outside, buffer, offset + 8);
   encodeSelection(value.inside, buffer, offset + 20);
   buffer.writeUInt32LE(value.affinity, offset + 32);
@@ -741,7 +853,7 @@ export function decodeFrontend(buffer: Buffer, offset = 0): Frontend {
     kind: buffer.readUInt8(offset + 4),
     scheduler: buffer.readUInt8(offset + 5),
     forwarding: buffer.readUInt8(offset + 6),
-    exists: buffer.readUInt8(offset + 7),
+    flags: buffer.readUInt8(offset + 7),
     outside: decodeSelection(buffer, offset + 8),
     inside: decodeSelection(buffer, offset + 20),
     affinity: buffer.readUInt32LE(offset + 32),
@@ -882,6 +994,34 @@ export const nameCodec: Codec<Name> = {
   size: 320,
   encode: encodeName,
   decode: decodeName,
+};
+
+/** struct range_key, 24 bytes */
+export interface RangeKey {
+  readonly bits: number;
+  readonly owner: number;
+  readonly address: Ip;
+}
+
+export function encodeRangeKey(value: RangeKey, buffer: Buffer, offset = 0): void {
+  buffer.writeUInt32LE(value.bits, offset);
+  buffer.writeUInt32LE(value.owner, offset + 4);
+  writeIp(buffer, offset + 8, value.address);
+}
+
+export function decodeRangeKey(buffer: Buffer, offset = 0): RangeKey {
+  return {
+    bits: buffer.readUInt32LE(offset),
+    owner: buffer.readUInt32LE(offset + 4),
+    address: readIp(buffer, offset + 8),
+  };
+}
+
+export const rangeKeyCodec: Codec<RangeKey> = {
+  name: 'range_key',
+  size: 24,
+  encode: encodeRangeKey,
+  decode: decodeRangeKey,
 };
 
 /** struct rate, 16 bytes */
@@ -1160,7 +1300,7 @@ export const MAPS = {
     name: 'weir_config',
     type: 2,
     keySize: 4,
-    valueSize: 80,
+    valueSize: 128,
     maxEntries: 1,
     flags: 0,
     key: u32Codec,
@@ -1232,6 +1372,17 @@ export const MAPS = {
     key: flow6KeyCodec,
     value: flowCodec,
   },
+  /** fragment_key -> fragment_ports */
+  weir_fragments: {
+    name: 'weir_fragments',
+    type: 9,
+    keySize: 40,
+    valueSize: 8,
+    maxEntries: 16384,
+    flags: 0,
+    key: fragmentKeyCodec,
+    value: fragmentPortsCodec,
+  },
   /** frontend_key -> frontend */
   weir_frontends: {
     name: 'weir_frontends',
@@ -1286,6 +1437,17 @@ export const MAPS = {
     flags: 1,
     key: u32Codec,
     value: nameCodec,
+  },
+  /** range_key -> __u32 */
+  weir_ranges: {
+    name: 'weir_ranges',
+    type: 11,
+    keySize: 24,
+    valueSize: 4,
+    maxEntries: 262144,
+    flags: 1,
+    key: rangeKeyCodec,
+    value: u32Codec,
   },
   /** __u32 -> rate */
   weir_rate: {
@@ -1374,5 +1536,16 @@ export const MAPS = {
     flags: 0,
     key: u32Codec,
     value: uplinkCodec,
+  },
+  /** ip -> __u32 */
+  weir_vips: {
+    name: 'weir_vips',
+    type: 1,
+    keySize: 16,
+    valueSize: 4,
+    maxEntries: 262144,
+    flags: 1,
+    key: ipCodec,
+    value: u32Codec,
   },
 } as const;

@@ -4,11 +4,12 @@ import { isOverlay, sourceAddress } from '../core/network.js';
 import { type Ip, mappedBits, type Prefix } from '../core/net.js';
 import { plan, type Row, rowKey, toRows, type Write } from '../core/plan.js';
 import { u32Codec, ipCodec } from './codec.js';
-import { bytes, RANKS, row } from './encode.js';
+import { bytes, rangeRow, RANKS, row } from './encode.js';
 import type { KernelTables } from './kernel-tables.js';
 import {
   BACKEND_FLAG,
   decodeEndpoint,
+  decodeRangeKey,
   decodeUplink,
   DEVICE_FLAG,
   DEVICE_ROLE,
@@ -20,6 +21,8 @@ import {
 } from './layout.js';
 
 const ABSENT = '::' as Ip;
+/** Owner of the cluster's own ranges. */
+const CLUSTER = 0;
 
 export interface NodeState {
   readonly uplinks: readonly Link[];
@@ -32,9 +35,11 @@ export interface NodeState {
   readonly bindings: ReadonlyMap<Ip, Link>;
   /** Sources of tunnelled packets with the number of the name of what they are; undefined: as they are. */
   readonly sources: readonly { readonly prefix: Prefix; readonly name: number }[] | undefined;
+  /** Sources that count as the cluster's own; undefined: as they are. */
+  readonly cluster: readonly Prefix[] | undefined;
 }
 
-const TABLES = ['weir_uplinks', 'weir_devices', 'weir_sources', 'weir_endpoints'] as const;
+const TABLES = ['weir_uplinks', 'weir_devices', 'weir_sources', 'weir_ranges', 'weir_endpoints'] as const;
 
 export class NodeTables {
   readonly #tables: KernelTables;
@@ -62,6 +67,7 @@ export class NodeTables {
       ...[...uplinks].map(([index, link]) => uplinkRow(index, link, state)),
       ...deviceRows(state, uplinks, endpoints),
       ...(state.sources?.map(({ prefix, name }) => sourceRow(prefix, name)) ?? [...before.values()].filter(isSource)),
+      ...(state.cluster?.map((range) => rangeRow(CLUSTER, range)) ?? [...before.values()].filter(isRange)),
       ...endpoints,
     ]);
     return plan(before, after, RANKS).map((write) => (write.op === 'delete' ? cleared(write.row) : write));
@@ -72,7 +78,13 @@ function isSource(row: Row): boolean {
   return row.table === 'weir_sources';
 }
 
+function isRange(row: Row): boolean {
+  return row.table === 'weir_ranges';
+}
+
+/** What is about the node: the ranges of services have owners. */
 function isUsed(row: Row): boolean {
+  if (isRange(row)) return decodeRangeKey(Buffer.from(row.key, 'latin1')).owner === CLUSTER;
   return row.table !== 'weir_uplinks' || decodeUplink(Buffer.from(row.value, 'latin1')).ifindex !== 0;
 }
 

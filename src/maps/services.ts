@@ -6,7 +6,7 @@ import type { DesiredBackend, DesiredService } from '../core/desired.js';
 import type { Ip } from '../core/net.js';
 import { mergePlans, plan, type Row, rowKey, type Rows, toRows, type Write } from '../core/plan.js';
 import { WeirError } from '../errors.js';
-import { u32Codec } from './codec.js';
+import { ipCodec, u32Codec } from './codec.js';
 import {
   bytes,
   encodeService,
@@ -19,15 +19,17 @@ import {
 } from './encode.js';
 import { Ids } from './ids.js';
 import type { KernelTables } from './kernel-tables.js';
+import { SharedRows } from './shared-rows.js';
 import {
   type Backend,
-  BACKEND_FLAG,
   BACKEND_STATE,
   backendCodec,
   decodeBackend,
   decodeFrontend,
+  decodeFrontendKey,
   decodeLocalBackend,
   decodeLocalKey,
+  decodeRangeKey,
   type Frontend,
   MAPS,
 } from './layout.js';
@@ -52,6 +54,7 @@ export class ServiceTables {
   readonly #names = new Ids(MAPS.weir_names.maxEntries, ID_REST);
   readonly #backends = new Ids(MAPS.weir_backends.maxEntries - 1, ID_REST);
   readonly #rows = new Map<string, Map<string, Row>>();
+  readonly #shared = new SharedRows('weir_vips');
   /** Backends and their local entries that are kept for their flows, with the end of their grace. */
   readonly #draining = new Map<string, { service: string; until: number }>();
 
@@ -83,7 +86,10 @@ export class ServiceTables {
     for (const key of gone) next.set(key, new Map());
     if (nodes.size > (this.#rows.get(NODES)?.size ?? 0)) next.set(NODES, nodes);
     const plans = [...next].map(([key, rows]) => plan(this.#rows.get(key) ?? EMPTY, rows, RANKS));
-    return { writes: mergePlans(plans, RANKS), next, fresh };
+    const writes = mergePlans(plans, RANKS).filter(
+      (write) => write.op === 'put' || !this.#shared.kept(write.row, next),
+    );
+    return { writes, next, fresh };
   }
 
   /** Carries out a prepared change, in its order, and remembers the result. Returns the number of entries written. */
@@ -92,6 +98,7 @@ export class ServiceTables {
     this.#tables.apply(change.writes, change.fresh, now);
     for (const write of change.writes) if (write.op === 'delete') this.#release(write.row, now);
     for (const [key, rows] of change.next) {
+      this.#shared.set(key, rows.values());
       if (rows.size > 0) this.#rows.set(key, rows);
       else this.#rows.delete(key);
     }
@@ -121,12 +128,8 @@ export class ServiceTables {
         const id = this.#names.of(text, now);
         if (id === undefined) throw full('name');
         if (text.startsWith('Node ')) {
-          const named: Row = {
-            table: 'weir_names',
-            key: bytes(u32Codec, id),
-            value: bytes(MAPS.weir_names.value, { text }),
-          };
-          nodes.set(rowKey(named), named);
+          const [key, value] = [bytes(u32Codec, id), bytes(MAPS.weir_names.value, { text })];
+          nodes.set(rowKey({ table: 'weir_names', key }), { table: 'weir_names', key, value });
         }
         return id;
       },
@@ -228,12 +231,29 @@ export class ServiceTables {
     for (const row of this.#tables.read('weir_local')) {
       this.#own(owner.get(decodeLocalKey(Buffer.from(row.key, 'latin1')).service) ?? ORPHANS, row);
     }
+    for (const row of this.#tables.read('weir_ranges')) {
+      const { owner: id } = decodeRangeKey(Buffer.from(row.key, 'latin1'));
+      if (id !== 0) this.#own(owner.get(id) ?? ORPHANS, row); // 0: the node's
+    }
+    const addresses = new Map<Ip, Set<string>>();
     for (const row of this.#tables.read('weir_frontends')) {
       const frontend = decodeFrontend(Buffer.from(row.value, 'latin1'));
       const service = owner.get(frontend.service) ?? ORPHANS;
       this.#own(service, row);
       this.#adoptSlots(service, frontend);
+      const { address } = decodeFrontendKey(Buffer.from(row.key, 'latin1'));
+      addresses.set(address, (addresses.get(address) ?? new Set()).add(service));
     }
+    this.#adoptAddresses(addresses);
+  }
+
+  /** Addresses belong to every service that has a frontend there. */
+  #adoptAddresses(owners: ReadonlyMap<Ip, ReadonlySet<string>>): void {
+    for (const row of this.#tables.read('weir_vips')) {
+      const holders = owners.get(ipCodec.decode(Buffer.from(row.key, 'latin1'), 0)) ?? [ORPHANS];
+      for (const service of holders) this.#own(service, row);
+    }
+    for (const [service, rows] of this.#rows) this.#shared.set(service, rows.values());
   }
 
   #adoptSlots(service: string, frontend: Frontend): void {
@@ -252,17 +272,6 @@ export class ServiceTables {
     rows.set(rowKey(row), row);
     this.#rows.set(service, rows);
   }
-}
-
-/** Addresses of the endpoints on this node that rows name, draining ones included; the value says whether they are the node's own. */
-export function localEndpoints(rows: Rows): Map<Ip, { readonly host: boolean }> {
-  const found = new Map<Ip, { readonly host: boolean }>();
-  for (const row of rows.values()) {
-    if (row.table !== 'weir_backends') continue;
-    const { address, flags } = decodeBackend(Buffer.from(row.value, 'latin1'));
-    if (flags & BACKEND_FLAG.LOCAL) found.set(address, { host: (flags & BACKEND_FLAG.HOST) !== 0 });
-  }
-  return found;
 }
 
 /** Writes that belong together, not yet carried out. */
