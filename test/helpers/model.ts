@@ -26,6 +26,7 @@ export function service(name: string, fields: Partial<Service> = {}): Service {
     clusterIps: [],
     externalIps: [],
     loadBalancerIps: [],
+    sourceRanges: [],
     ports: [HTTP],
     internalTrafficPolicy: 'Cluster',
     externalTrafficPolicy: 'Cluster',
@@ -80,6 +81,9 @@ export function settings(fields: Partial<Settings> = {}): Settings {
     forwarding: 'nat',
     nodePortAddresses: ips('192.0.2.1', '2001:db8::1'),
     nodeAddresses: new Set(ips('192.0.2.1', '2001:db8::1')),
+    ownAddresses: new Set(ips('192.0.2.1', '2001:db8::1')),
+    onLink: [],
+    serviceProxyName: '',
     ...fields,
   };
 }

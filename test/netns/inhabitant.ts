@@ -36,6 +36,8 @@ export interface Target {
   readonly localAddress?: string | undefined;
   readonly localPort?: number | undefined;
   readonly timeout?: number | undefined;
+  /** Length of a datagram, and of its answer at least. */
+  readonly bytes?: number | undefined;
 }
 
 export type Command =
@@ -158,8 +160,9 @@ function serveTcp({ name, port, address }: Service): Promise<void> {
 
 function serveUdp({ name, port, address }: Service): Promise<void> {
   const socket = createSocket({ type: address.includes(':') ? 'udp6' : 'udp4', ipv6Only: false });
-  socket.on('message', (_, from) => {
-    socket.send(JSON.stringify({ who: name, client: plain(from.address) }), from.port, from.address);
+  socket.on('message', (data, from) => {
+    const answer = JSON.stringify({ who: name, client: plain(from.address) }).padEnd(data.length);
+    socket.send(answer, from.port, from.address);
   });
   servers.set(port, socket);
   return new Promise((resolve, reject) => {
@@ -236,9 +239,13 @@ function ask(target: Target): Promise<Reply> {
     socket.on('error', (error) => finish(() => reject(error)));
     socket.bind(target.localPort ?? 0, target.localAddress, () => {
       /* connected, so that an ICMP error reaches us as one */
-      socket.once('connect', () => socket.send('hello')).connect(target.port, target.host);
+      const question = 'hello'.padEnd(target.bytes ?? 0);
+      socket.once('connect', () => socket.send(question)).connect(target.port, target.host);
     });
-    socket.on('message', (data) => finish(() => resolve(JSON.parse(data.toString()) as Reply)));
+    socket.on('message', (data) => {
+      if (data.length < (target.bytes ?? 0)) finish(() => reject(new Error(`an answer of ${data.length} bytes`)));
+      else finish(() => resolve(JSON.parse(data.toString()) as Reply));
+    });
   });
 }
 

@@ -1,6 +1,9 @@
 /** Kubernetes objects as stories need them, short to write. */
 import type { Pod } from './world.js';
 
+/** Whatever serves: a pod, or a machine. */
+export type Serving = Pick<Pod, 'ip' | 'name'> & { readonly node: { readonly name: string } };
+
 export interface ServiceSpec {
   readonly name: string;
   readonly port?: number;
@@ -11,12 +14,14 @@ export interface ServiceSpec {
   readonly externalIPs?: readonly string[];
   readonly loadBalancerIPs?: readonly string[];
   readonly annotations?: Readonly<Record<string, string>>;
-  readonly externalTrafficPolicy?: 'Local';
+  readonly externalTrafficPolicy?: 'Cluster' | 'Local';
+  readonly internalTrafficPolicy?: 'Cluster' | 'Local';
+  readonly loadBalancerSourceRanges?: readonly string[];
   readonly healthCheckNodePort?: number;
   /** s of session affinity. */
   readonly affinity?: number;
   readonly internalTrafficPolicy?: 'Local';
-  readonly pods: readonly (Pod | { readonly pod: Pod; readonly terminating: true })[];
+  readonly pods: readonly (Serving | { readonly pod: Serving; readonly terminating: true })[];
 }
 
 /** A Service with its EndpointSlices, one a family. */
@@ -34,6 +39,8 @@ export function service(spec: ServiceSpec): object[] {
         ...(clusterIP ? { clusterIP, clusterIPs: [clusterIP, ...others] } : {}),
         ...(spec.externalIPs ? { externalIPs: spec.externalIPs } : {}),
         ...(spec.externalTrafficPolicy ? { externalTrafficPolicy: spec.externalTrafficPolicy } : {}),
+        ...(spec.internalTrafficPolicy ? { internalTrafficPolicy: spec.internalTrafficPolicy } : {}),
+        ...(spec.loadBalancerSourceRanges ? { loadBalancerSourceRanges: spec.loadBalancerSourceRanges } : {}),
         ...(spec.healthCheckNodePort ? { healthCheckNodePort: spec.healthCheckNodePort } : {}),
         ...(spec.affinity
           ? { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds: spec.affinity } } }

@@ -24,6 +24,8 @@ export interface WorldOptions {
   /** `ct state invalid drop` in FORWARD of the nodes, as kube-proxy has it. */
   readonly dropInvalid?: boolean;
   readonly mtu?: number;
+  /** The nodes are on this VLAN of a trunk, 0: on the link itself. */
+  readonly vlan?: number;
   /** Processes outlive this one; see leave. */
   readonly persistent?: boolean;
 }
@@ -62,7 +64,15 @@ export class World implements AsyncDisposable {
   client!: Inhabitant;
 
   constructor(options: WorldOptions = {}) {
-    this.options = { shape: 'routed', rpFilter: 1, dropInvalid: false, mtu: 1500, persistent: false, ...options };
+    this.options = {
+      shape: 'routed',
+      rpFilter: 1,
+      dropInvalid: false,
+      mtu: 1500,
+      vlan: 0,
+      persistent: false,
+      ...options,
+    };
     this.id = `w${process.pid.toString(36)}${(worlds++).toString(36)}`;
     this.directory = mkdtempSync(join(tmpdir(), `weir-${this.id}-`));
     mkdirSync(join(this.directory, 'manifests'));
@@ -109,17 +119,21 @@ export class World implements AsyncDisposable {
   /** A node on the segment: number 1 is 10.0.0.1 with pods in 10.244.1.0/24. */
   node(name: string, number: number): Node {
     const space = this.#addSpace(name);
-    const { mtu, rpFilter, shape } = this.options;
-    const port = `n${number}`;
+    const { mtu, rpFilter, shape, vlan } = this.options;
+    const [trunk, uplink] = [`n${number}`, vlan ? `vlan${vlan}` : 'eth0'];
+    const port = vlan ? `${trunk}v` : trunk;
     batch(this.space('router'), [
-      `link add ${port} mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${space}`,
+      `link add ${trunk} mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${space}`,
+      `link set ${trunk} up`,
+      ...(vlan ? [`link add link ${trunk} name ${port} type vlan id ${vlan}`] : []),
       `link set ${port} master br0 up`,
     ]);
     batch(space, [
       'link set lo up',
       'link set eth0 up',
-      `addr add 10.0.0.${number}/24 dev eth0`,
-      `addr add fd00::${number}/64 dev eth0 nodad`,
+      ...(vlan ? [`link add link eth0 name ${uplink} type vlan id ${vlan}`, `link set ${uplink} up`] : []),
+      `addr add 10.0.0.${number}/24 dev ${uplink}`,
+      `addr add fd00::${number}/64 dev ${uplink} nodad`,
       'route add default via 10.0.0.254',
       'route add ::/0 via fd00::fe',
       ...(shape === 'bridge'
@@ -134,7 +148,7 @@ export class World implements AsyncDisposable {
     sysctl(space, {
       'net.ipv4.conf.all.rp_filter': rpFilter,
       'net.ipv4.conf.default.rp_filter': rpFilter,
-      'net.ipv4.conf.eth0.rp_filter': rpFilter,
+      [`net.ipv4.conf.${uplink}.rp_filter`]: rpFilter,
     });
     if (this.options.dropInvalid) dropInvalid(space);
     const node = new Node(this, name, number, space);

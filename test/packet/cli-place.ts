@@ -8,7 +8,8 @@ import type { Difference } from '../../src/cli/difference.js';
 import { readNetwork } from '../../src/host/network.js';
 import { KernelTables } from '../../src/maps/kernel-tables.js';
 import { NodeTables } from '../../src/maps/node.js';
-import { localEndpoints, ServiceTables } from '../../src/maps/services.js';
+import { localEndpoints } from '../../src/maps/local-endpoints.js';
+import { ServiceTables } from '../../src/maps/services.js';
 import type { Table } from '../../src/maps/table.js';
 import { manifestSource } from '../../src/watch/manifests.js';
 import { rawNode, rawService, rawSlice } from '../helpers/samples.js';
@@ -68,6 +69,8 @@ export async function commit({ root, manifests }: Place): Promise<void> {
     scheduler: 'maglev',
     nodePortAddresses: 'all',
     dsrSources: [],
+    clusterCidr: [],
+    serviceProxyName: '',
     runServiceProxy: true,
   } as const;
   const state = desiredState(store, options, await readNetwork(), new Set());

@@ -20,6 +20,9 @@ export const SETTINGS: Settings = {
   forwarding: 'nat',
   nodePortAddresses: [ip('198.51.100.1'), ip('2001:db8::1')],
   nodeAddresses: new Set([ip('198.51.100.1')]),
+  ownAddresses: new Set([ip('198.51.100.1'), ip('2001:db8::1')]),
+  onLink: [],
+  serviceProxyName: '',
 };
 
 /** Dual stack, with a node port that is served by DSR. */
@@ -34,6 +37,7 @@ export const WEB: Service = {
   clusterIps: [ip('10.96.0.10'), ip('fd00:96::10')],
   externalIps: [ip('203.0.113.7')],
   loadBalancerIps: [],
+  sourceRanges: [],
   ports: [{ name: 'http', protocol: 'TCP', port: 80, nodePort: 30080 }],
   internalTrafficPolicy: 'Cluster',
   externalTrafficPolicy: 'Cluster',

@@ -95,7 +95,6 @@ const REFUSED: readonly { readonly name: string; readonly packet: (r: Roster) =>
     packet: (r) => tcp(end(r.client, 40000), end(r.clusterIp, 80), 'SYN'),
   },
   { name: 'for a service that is translated', packet: (r) => tcp(end(r.client, 40000), end(r.vip, 88), 'SYN') },
-  { name: 'that is a later fragment', packet: (r) => other(r.client, r.vip, 6, 'middle of it').fragment(100, false) },
   { name: 'of another protocol', packet: (r) => other(r.client, r.vip, 47) },
 ];
 

@@ -67,6 +67,7 @@ function fill(root: string): void {
     endpoints: new Map([[ip('10.244.1.5'), { host: false }]]),
     bindings: new Map([[ip('10.244.1.5'), POD]]),
     sources: [{ prefix: parsePrefix('198.51.100.1/32')!, name: 0 }],
+    cluster: [parsePrefix('10.244.0.0/16')!],
   });
   fillFlows(root);
   using sockets = openTable(root, MAPS.weir_sockets);
@@ -82,6 +83,10 @@ function fill(root: string): void {
   affinity.set({ client: ip('192.0.2.9'), service: 1 }, { seen: 1n, backend: 1 });
   const drop = { count: 1n, first: 1n, last: 1n, ifindex: 2, rule: 0 };
   drops.set({ ...where, reason: REASON.NO_ENDPOINT, hook: HOOK.UP_IN }, drop);
+  using fragments = openTable(root, MAPS.weir_fragments);
+  const { source, destination } = where;
+  const ports = { sourcePort: 1234, destinationPort: 53, protocol: 17 };
+  fragments.set({ source, destination, id: 1, protocol: 17 }, ports);
 }
 
 function fillFlows(root: string): void {

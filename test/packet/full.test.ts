@@ -29,10 +29,11 @@ test('where a map is full, the services that fit are served, and the one that do
     for (const open of [frontends, local, tables, dataplane]) open[Symbol.dispose]();
   });
   const problems: Problem[] = [];
-  const nothing = { uplinks: [], pods: [], bridges: [], xdp: new Set<number>(), bindings: new Map(), sources: [] };
+  const nothing = { uplinks: [], pods: [], bridges: [], xdp: new Set<number>(), bindings: new Map() };
+  const known = { sources: [], cluster: [] };
   const applier = new Applier(
     tables,
-    (endpoints) => ({ ...nothing, endpoints }),
+    (endpoints) => ({ ...nothing, ...known, endpoints }),
     (problem) => problems.push(problem),
     0,
   );

@@ -2,10 +2,10 @@
  * Runs one program on one packet and reports everything that it did: its verdict by name, the packet that came out, the
  * counters that moved, what was dropped and recorded. The tables are filled through the compiler and the codecs of the agent.
  */
-import { compileService } from '../../src/core/desired.js';
+import { compileService, type FrontendKind } from '../../src/core/desired.js';
 import type { EndpointSlice, Forwarding, Scheduler, Service, TrafficPolicy } from '../../src/core/model.js';
 import type { Link } from '../../src/core/network.js';
-import { familyOf, type Ip, parsePrefix, type Protocol } from '../../src/core/net.js';
+import { familyOf, type Ip, parsePrefix, type Prefix, type Protocol } from '../../src/core/net.js';
 import { type Dataplane, openDataplane, type SweepResult } from '../../src/loader/dataplane.js';
 import { type TestResult, testRun } from '../../src/loader/program.js';
 import { KernelTables } from '../../src/maps/kernel-tables.js';
@@ -36,7 +36,9 @@ const TC_VERDICTS: Readonly<Record<number, string>> = { 0: 'TC_ACT_OK', 2: 'TC_A
 export interface ServiceSpec {
   readonly name?: string;
   readonly frontends: readonly Ip[];
-  readonly kind?: 'ExternalIP' | 'ClusterIP' | 'NodePort';
+  readonly kind?: FrontendKind;
+  /** spec.loadBalancerSourceRanges */
+  readonly ranges?: readonly string[];
   readonly port?: number;
   readonly nodePort?: number;
   readonly target?: number;
@@ -128,6 +130,9 @@ export class World implements Disposable {
         forwarding: 'nat',
         nodePortAddresses: ROSTERS.map(({ node }) => node),
         nodeAddresses: new Set(NODE_ADDRESSES),
+        ownAddresses: new Set(NODE_ADDRESSES),
+        onLink: [],
+        serviceProxyName: '',
       });
     });
     this.#services.commit(this.#services.prepare(desired, []));
@@ -223,13 +228,16 @@ export class World implements Disposable {
       xdp: new Set([this.ifindex('up0')]),
       endpoints,
       bindings: new Map(bindings),
-      sources: sources.map((text) => ({ prefix: parsePrefix(text) ?? fail(text), name: 1 })),
+      cluster: ['0.0.0.0/0', '::/0'].map(prefix),
+      sources: sources.map((text) => ({ prefix: prefix(text), name: 1 })),
     };
   }
 }
 
-function fail(text: string): never {
-  throw new TypeError(`not a prefix: ${text}`);
+function prefix(text: string): Prefix {
+  const parsed = parsePrefix(text);
+  if (!parsed) throw new TypeError(`not a prefix: ${text}`);
+  return parsed;
 }
 
 /** Offsets in struct xdp_md and struct __sk_buff. */
@@ -274,7 +282,8 @@ function objects(spec: ServiceSpec): { service: Service; slice: EndpointSlice } 
     annotations,
     clusterIps: kind === 'ClusterIP' ? frontends : kind === 'NodePort' ? [V4.clusterIp, V6.clusterIp] : [],
     externalIps: kind === 'ExternalIP' ? frontends : [],
-    loadBalancerIps: [],
+    loadBalancerIps: kind === 'LoadBalancer' ? frontends : [],
+    sourceRanges: (spec.ranges ?? []).map(prefix),
     ports: [{ name: '', protocol, port, nodePort: kind === 'NodePort' ? nodePort : 0 }],
     internalTrafficPolicy: spec.policy ?? 'Cluster',
     externalTrafficPolicy: spec.policy ?? 'Cluster',

@@ -187,14 +187,14 @@ both('other ICMP, and errors about nothing of ours, pass untouched at every hook
   const echo = r.family === 'IPv4' ? 8 : 128;
   const about = tcp(vip, client, 'ACK');
   const packets = [
-    icmp(r.client, r.vip, echo, 0, 0x00010001).data('ping'),
-    icmp(r.client, r.vip, echo, 0).data(''),
-    icmpError(r.stranger, r.vip, TOO_BIG, about.to(end(r.client, 40001))),
-    icmpError(r.stranger, r.vip, TOO_BIG, about, r.headerSize + 3),
-    icmpError(r.stranger, r.vip, TOO_BIG, about, r.headerSize - 1),
-    icmpError(r.stranger, r.vip, TOO_BIG, about, 0),
+    icmp(r.client, r.node, echo, 0, 0x00010001).data('ping'),
+    icmp(r.client, r.otherVip, echo, 0).data(''),
+    icmpError(r.stranger, r.otherVip, TOO_BIG, about.to(end(r.client, 40001))),
+    icmpError(r.stranger, r.otherVip, TOO_BIG, about, r.headerSize + 3),
+    icmpError(r.stranger, r.otherVip, TOO_BIG, about, r.headerSize - 1),
+    icmpError(r.stranger, r.otherVip, TOO_BIG, about, 0),
     icmpError(r.stranger, r.node, TOO_BIG, about),
-    icmpError(r.stranger, r.vip, TOO_BIG, icmp(r.vip, r.client, echo, 0)),
+    icmpError(r.stranger, r.otherVip, TOO_BIG, icmp(r.vip, r.client, echo, 0)),
   ];
   for (const packet of packets) {
     passedUntouched(t, world.run('weir_xdp', packet), packet);

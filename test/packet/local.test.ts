@@ -228,7 +228,7 @@ both('what a pod sends to nobody in particular leaves it untouched', (t, world, 
   world.serve({ frontends: [r.vip], endpoints: [r.pod2] });
   const packets = [
     tcp(end(r.pod1, 40000), end(r.client, 80), 'SYN'),
-    udp(end(r.pod1, 40000), end(r.vip, 80)),
+    udp(end(r.pod1, 40000), end(r.otherVip, 80)),
     tcp(end(r.pod1, 8080), end(r.client, 40000), 'ACK'),
   ];
   for (const packet of packets) {

@@ -154,11 +154,24 @@ both('a later fragment is never taken for a packet with ports', (t, world, r) =>
   const looksLike = segment(r).network().subarray(r.headerSize); // would be a SYN to the service
   for (const more of [true, false]) {
     const packet = other(r.client, r.vip, 6, Buffer.concat([looksLike, Buffer.alloc(2)])).fragment(185, more);
-    for (const program of ['weir_xdp', 'weir_up_in', 'weir_up_out', 'weir_pod_out'] as const) {
+    for (const program of ['weir_xdp', 'weir_up_out', 'weir_pod_out'] as const) {
       passedUntouched(t, world.run(program, packet), packet);
     }
+    const outcome = world.run('weir_up_in', packet);
+    happened(t, outcome, { verdict: 'TC_ACT_SHOT', counters: { fragment: 1 }, drops: ['fragment'] });
   }
   t.deepEqual(world.seen.flows(), []);
+});
+
+both('a frame with a VLAN tag is left to the device of its VLAN', (t, world, r) => {
+  serveAll(world, r);
+  const frame = segment(r).bytes();
+  const tagged = Buffer.concat([frame.subarray(0, 12), Buffer.from('81000064', 'hex'), frame.subarray(12)]);
+  for (const program of ['weir_xdp', 'weir_up_in', 'weir_up_out'] as const) {
+    const outcome = world.run(program, tagged);
+    t.is(outcome.frame.toString('hex'), tagged.toString('hex'));
+    t.deepEqual(outcome.counters, {});
+  }
 });
 
 both('the first fragment of a datagram is translated at TC, and XDP leaves it', (t, world, r) => {

@@ -243,12 +243,11 @@ for (const { program, name, verdict, addressed } of HOOKS) {
     world.serve({ frontends: [r.vip], endpoints: [r.remote[0]] });
     const client = end(r.client, CLIENT_PORT);
     const strangers = [
-      tcp(client, end(r.vip, 81), 'SYN'),
-      udp(client, end(r.vip, 80)),
+      udp(client, end(r.otherVip, 80)),
       tcp(client, end(r.otherVip, 80), 'SYN'),
       tcp(client, end(r.node, 61500), 'ACK'),
       udp(client, end(r.node, 61500)),
-      sctp(client, end(r.vip, 80)),
+      sctp(client, end(r.otherVip, 80)),
     ];
     for (const packet of strangers) passedUntouched(t, world.run(program, packet), packet);
     t.deepEqual(world.seen.flows(), []);

@@ -58,6 +58,7 @@ const TABLES = [
   'weir_flows4',
   'weir_flows6',
   'weir_snat',
+  'weir_fragments',
   'weir_drops',
   'weir_counters',
   'weir_hops',
@@ -155,6 +156,7 @@ export class Observer implements Disposable {
   forget(): void {
     this.age(() => undefined);
     for (const [key] of [...this.tables.weir_drops.entries()]) this.tables.weir_drops.delete(key);
+    for (const [key] of [...this.tables.weir_fragments.entries()]) this.tables.weir_fragments.delete(key);
     for (const [id] of [...this.tables.weir_backends.entries()]) {
       this.tables.weir_hops.set(id, { where: 0n, until: 0n });
       this.tables.weir_loads.set(id, { flows: 0, changes: 0, counted: 0, changesBefore: 0 });

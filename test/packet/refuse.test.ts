@@ -3,7 +3,6 @@ import { happened } from './expect.js';
 import {
   icmpError,
   NO_OPERATION,
-  other,
   type Packet,
   sctp,
   segmentSize,
@@ -197,12 +196,6 @@ both('a connection of before goes on when the last endpoint stops taking new one
   const outcome = world.run('weir_up_in', syn.flags('ACK'));
   t.like(outcome.packet, { ip: { destination: r.pod1 } });
   t.deepEqual(outcome.counters, { 'forwarded-nat': 1 });
-});
-
-both('a later fragment to a service is left alone', (t, world, r) => {
-  world.serve({ frontends: [r.vip], endpoints: [] });
-  const packet = other(r.client, r.vip, 6, 'x'.repeat(40)).fragment(100, false);
-  happened(t, world.run('weir_up_in', packet), { verdict: 'TC_ACT_OK', untouched: packet });
 });
 
 function socketOf(r: Roster): string {

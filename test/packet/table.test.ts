@@ -15,7 +15,7 @@ const FRONTEND: Frontend = {
   kind: 1,
   scheduler: 1,
   forwarding: 1,
-  exists: 1,
+  flags: 1,
   outside: SELECTION,
   inside: { chunk: 0, size: 0, backends: 0 },
   affinity: 0,

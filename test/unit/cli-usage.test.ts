@@ -15,7 +15,7 @@ interface Wrong {
 const WRONG: readonly Wrong[] = [
   { args: ['agent', '--dataplane', 'iptables'], line: '--dataplane: "iptables" is not one of bpf, ipvs' },
   { args: ['agent', '--xdp', 'fast'], line: '--xdp: "fast" is not one of auto, native, generic, off' },
-  { args: ['agent', '--forwarding', 'dsr-l2'], line: '--forwarding: "dsr-l2" is not available yet' },
+  { args: ['agent', '--forwarding', 'lvs'], line: '--forwarding: "lvs" is not one of nat, dsr, dsr-l2' },
   { args: ['agent', '--scheduler', 'wlc'], line: '--scheduler: "wlc" is not one of maglev, rr, lc, sh, dh, random' },
   {
     args: ['agent', '--drain-timeout', 'soon'],
@@ -62,8 +62,8 @@ const WRONG: readonly Wrong[] = [
     line: '--takeover-grace: "long" is not a duration such as 30s, 500ms or 5m',
   },
   {
-    args: ['agent', '--masquerade-all'],
-    line: '--masquerade-all: "true" cannot be obeyed: this flag is not available yet',
+    args: ['agent', '--service-cidr', '10.96.0.0/12,10.0.0.0/8'],
+    line: '--service-cidr: "10.96.0.0/12,10.0.0.0/8" has two prefixes of one family',
   },
   {
     args: ['agent', '--default-deny-unknown=true'],
@@ -113,6 +113,10 @@ test('without flags the agent has the defaults of the contract', (t) => {
     scheduler: 'maglev',
     nodePortAddresses: 'all',
     dsrSources: [],
+    clusterCidr: [],
+    serviceCidr: [],
+    masqueradeAll: false,
+    serviceProxyName: '',
     snatPorts: { first: 61000, last: 65535 },
     runServiceProxy: true,
     health: { address: '0.0.0.0', port: 10256 },
@@ -163,7 +167,20 @@ const RIGHT: readonly Right[] = [
     args: ['--apiserver', 'kube.test:6443,[fd00::1]:443'],
     options: { apiservers: ['kube.test:6443', '[fd00::1]:443'] },
   },
-  { args: ['--masquerade-all=false', '--takeover-grace', '90s', '--cluster-cidr', '10.0.0.0/8'], options: {} },
+  { args: ['--takeover-grace', '90s'], options: {} },
+  { args: ['--masquerade-all'], options: { masqueradeAll: true } },
+  { args: ['--forwarding', 'dsr-l2'], options: { forwarding: 'dsr-l2' } },
+  { args: ['--service-proxy-name', 'weir'], options: { serviceProxyName: 'weir' } },
+  { args: ['--cluster-cidr', '10.0.0.0/8'], options: { clusterCidr: [{ address: '10.0.0.0', bits: 8 }] } },
+  {
+    args: ['--service-cidr', '10.96.0.0/12,fd00:96::/112'],
+    options: {
+      serviceCidr: [
+        { address: '10.96.0.0', bits: 12 },
+        { address: 'fd00:96::', bits: 112 },
+      ],
+    },
+  },
 ];
 
 const understood = test.macro({

@@ -26,6 +26,7 @@ import {
   FRONTEND_KIND,
   MAPS,
   SCHEDULER,
+  FRONTEND_FLAG,
 } from '../../src/maps/layout.js';
 import { endpoint, HTTP, ip, ips, service, settings, slice } from '../helpers/model.js';
 
@@ -214,9 +215,9 @@ for (const { family, vip, other, cluster, local, remote } of FAMILIES) {
     const none = { chunk: 0, size: 0, backends: 0 };
     const elsewhere = encode({ externalIps: ips(vip), externalTrafficPolicy: 'Local' }, [slice('web', [remote])]);
     t.deepEqual(elsewhere.frontend(vip).outside, none);
-    t.is(elsewhere.frontend(vip).exists, 1);
+    t.is(elsewhere.frontend(vip).flags, FRONTEND_FLAG.EXISTS);
     const nowhere = encode({ externalIps: ips(vip) }, []);
-    t.like(nowhere.frontend(vip), { outside: none, inside: none, exists: 0 });
+    t.like(nowhere.frontend(vip), { outside: none, inside: none, flags: 0 });
     t.is(nowhere.of('slots').length, 0);
   });
 
@@ -298,6 +299,7 @@ test('rows are keyed and valued in exactly the bytes of the maps', (t) => {
     'weir_frontends',
     'weir_local',
     'weir_names',
+    'weir_vips',
   ]);
   for (const { table, key, value } of rows) {
     if (table === 'slots') continue;

@@ -39,7 +39,11 @@ function prefix(text: string): Prefix {
   return parsed;
 }
 
-const route = (destination: string, device: string): Route => ({ destination: prefix(destination), device });
+const route = (destination: string, device: string, direct = true): Route => ({
+  destination: prefix(destination),
+  device,
+  direct,
+});
 const neighbour = (address: string, mac: string, device: string): Neighbour => ({ ip: ip(address), mac, device });
 const global = (...texts: string[]): Link['addresses'] =>
   ips(...texts).map((address) => ({ ip: address, scope: 'global', stable: true }));

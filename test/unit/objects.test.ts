@@ -319,6 +319,12 @@ const faulty: readonly { name: string; raw: unknown; field: string; message: Reg
     message: /must be Cluster or Local/,
   },
   {
+    name: 'a source range that is none',
+    raw: rawService('web', 1, { type: 'LoadBalancer', loadBalancerSourceRanges: ['10.0.0.0/8', '192.0.2.0/33'] }),
+    field: 'spec.loadBalancerSourceRanges[1]',
+    message: /must be an address range such as 192\.0\.2\.0\/24, got "192\.0\.2\.0\/33"/,
+  },
+  {
     name: 'an annotation that is no text',
     raw: { ...rawService('web', 1), metadata: { ...meta, annotations: { 'weir.io/x': true } } },
     field: 'metadata.annotations["weir.io/x"]',
@@ -590,5 +596,13 @@ test('no JSON value whatever makes the parser throw', (t) => {
       }
     }),
     { numRuns: 2000 },
+  );
+});
+
+test('source ranges are read without the white space around them', (t) => {
+  const service = serviceOf(rawService('web', 1, { loadBalancerSourceRanges: [' 192.0.2.7/24', '2001:db8::/32 '] }));
+  t.deepEqual(
+    service.sourceRanges.map(({ address, bits }) => `${address}/${bits}`),
+    ['192.0.2.0/24', '2001:db8::/32'],
   );
 });

@@ -1,0 +1,35 @@
+import test from 'ava';
+import { FAMILIES, FORWARDINGS, FRONTENDS, Shop } from './shop.js';
+import type { Inhabitant } from './world.js';
+
+const BYTES = 4000;
+const WAYS = [
+  { name: 'past the stack', flags: [], dropInvalid: false },
+  { name: 'through the stack', flags: ['--fast-path=false'], dropInvalid: true },
+] as const;
+
+/** The first datagram may be answered with the size that fits; a sender that listens is understood the next time. */
+async function asksUntilHeard(who: Inhabitant, host: string): Promise<string> {
+  for (let i = 0; i < 4; i++) {
+    const reply = await who.asks(host, 53, { bytes: BYTES, timeout: 500 }).catch(() => undefined);
+    if (reply) return reply.who;
+  }
+  return 'nobody';
+}
+
+for (const { name, ...options } of WAYS) {
+  for (const forwarding of FORWARDINGS) {
+    test(`datagrams of ${BYTES} bytes go both ways over links of MTU 1500: ${forwarding}, ${name}`, async (t) => {
+      await using shop = await Shop.open({ ...options, annotations: { 'weir.io/forwarding': forwarding } });
+      for (const pod of [shop.web1, shop.web2]) {
+        shop.serves([pod]);
+        await shop.settled();
+        for (const family of FAMILIES) {
+          const { external, clusterIp } = FRONTENDS[family];
+          t.is(await asksUntilHeard(shop.client, external), pod.name, `the client to ${external}`);
+          t.is(await asksUntilHeard(shop.shopper.inhabitant, clusterIp), pod.name, `the shopper to ${clusterIp}`);
+        }
+      }
+    });
+  }
+}
