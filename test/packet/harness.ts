@@ -260,6 +260,15 @@ function skbContext(ifindex: number): Buffer {
   return context;
 }
 
+type Addresses = Pick<Service, 'clusterIps' | 'externalIps' | 'loadBalancerIps'>;
+
+function addressesOf(kind: FrontendKind, frontends: readonly Ip[]): Addresses {
+  const none = { clusterIps: [], externalIps: [], loadBalancerIps: [] };
+  if (kind === 'ClusterIP') return { ...none, clusterIps: frontends };
+  if (kind === 'NodePort') return { ...none, clusterIps: [V4.clusterIp, V6.clusterIp] };
+  return { ...none, [kind === 'ExternalIP' ? 'externalIps' : 'loadBalancerIps']: frontends };
+}
+
 function objects(spec: ServiceSpec): { service: Service; slice: EndpointSlice } {
   const {
     name = 'web',
@@ -280,9 +289,7 @@ function objects(spec: ServiceSpec): { service: Service; slice: EndpointSlice } 
     kind: 'Service',
     ...object,
     annotations,
-    clusterIps: kind === 'ClusterIP' ? frontends : kind === 'NodePort' ? [V4.clusterIp, V6.clusterIp] : [],
-    externalIps: kind === 'ExternalIP' ? frontends : [],
-    loadBalancerIps: kind === 'LoadBalancer' ? frontends : [],
+    ...addressesOf(kind, frontends),
     sourceRanges: (spec.ranges ?? []).map(prefix),
     ports: [{ name: '', protocol, port, nodePort: kind === 'NodePort' ? nodePort : 0 }],
     internalTrafficPolicy: spec.policy ?? 'Cluster',
