@@ -20,7 +20,6 @@ export interface ServiceSpec {
   readonly healthCheckNodePort?: number;
   /** s of session affinity. */
   readonly affinity?: number;
-  readonly internalTrafficPolicy?: 'Local';
   readonly pods: readonly (Serving | { readonly pod: Serving; readonly terminating: true })[];
 }
 
