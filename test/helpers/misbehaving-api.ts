@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-type Raw = Record<string, unknown>;
+type Raw = Readonly<Record<string, unknown>>;
 interface Logged {
   readonly version: number;
   readonly line: string;
@@ -177,7 +177,7 @@ export class MisbehavingApi {
     const all = [...this.#collection(path).values()];
     const from = Number(query.get('continue') ?? 0);
     const limit = Number(query.get('limit') ?? all.length);
-    const metadata: Raw = { resourceVersion: `${this.#version}` };
+    const metadata: Record<string, string> = { resourceVersion: `${this.#version}` };
     if (from + limit < all.length) metadata['continue'] = `${from + limit}`;
     response.setHeader('Content-Type', 'application/json');
     // Items of a real list carry neither kind nor apiVersion.
@@ -212,7 +212,9 @@ export class MisbehavingApi {
 
   #tell(path: string, type: string, object: Raw): void {
     const line = `${JSON.stringify({ type, object })}\n`;
-    this.#log.set(path, [...(this.#log.get(path) ?? []), { version: this.#version, line }]);
+    const log = this.#log.get(path) ?? [];
+    log.push({ version: this.#version, line });
+    this.#log.set(path, log);
     if (!this.#mute) this.send(path, line);
   }
 
