@@ -91,10 +91,7 @@ function hinted(
 
 /** The order in which a rotation takes turns: addresses as numbers, then ports. */
 function inAddressOrder(endpoints: Iterable<Candidate>): Candidate[] {
-  const keyed = Array.from(endpoints, (endpoint) => ({
-    endpoint,
-    key: Buffer.from(ipBytes(endpoint.address)).toString('latin1'),
-  }));
-  keyed.sort((a, b) => (a.key === b.key ? a.endpoint.port - b.endpoint.port : a.key < b.key ? -1 : 1));
+  const keyed = Array.from(endpoints, (endpoint) => ({ endpoint, key: ipBytes(endpoint.address) }));
+  keyed.sort((a, b) => Buffer.compare(a.key, b.key) || a.endpoint.port - b.endpoint.port);
   return keyed.map(({ endpoint }) => endpoint);
 }

@@ -28,25 +28,34 @@ export function maglevSize(backends: number): number {
 
 /** For every slot the index into backends, or an empty table where no backend has a weight. size must be a prime. */
 export function maglevTable(backends: readonly MaglevBackend[], size: number): Uint32Array {
-  const usable = backends.map((backend, index) => ({ ...backend, index })).filter((backend) => backend.weight > 0);
-  if (usable.length === 0) return new Uint32Array(0);
-  const next = Int32Array.from(usable, (backend) => hash32(backend.name, 0x6d61676c) % size);
-  const skip = Int32Array.from(usable, (backend) => (hash32(backend.name, 0x65762d31) % (size - 1)) + 1);
-  const weights = Float64Array.from(usable, (backend) => backend.weight);
-  const slots = fill(size, next, skip, weights);
-  const table = new Uint32Array(size);
-  const indices = Uint32Array.from(usable, (backend) => backend.index);
-  for (let slot = 0; slot < size; slot++) table[slot] = indices[slots[slot]!]!;
-  return table;
+  const indices = Uint32Array.from(backends.keys()).filter((index) => backends[index]!.weight > 0);
+  const count = indices.length;
+  if (count === 0) return new Uint32Array(0);
+  const next = new Int32Array(count);
+  const skip = new Int32Array(count);
+  const weights = new Float64Array(count);
+  for (let i = 0; i < count; i++) {
+    const { name, weight } = backends[indices[i]!]!;
+    next[i] = hash32(name, 0x6d61676c) % size;
+    skip[i] = (hash32(name, 0x65762d31) % (size - 1)) + 1;
+    weights[i] = weight;
+  }
+  return fill(size, indices, next, skip, weights);
 }
 
 /** Backends take turns, each its next preferred free slot; one of half the greatest weight sits out every second round. */
-function fill(size: number, next: Int32Array, skip: Int32Array, weights: Float64Array): Int32Array {
-  const count = next.length;
+function fill(
+  size: number,
+  indices: Uint32Array,
+  next: Int32Array,
+  skip: Int32Array,
+  weights: Float64Array,
+): Uint32Array {
+  const count = indices.length;
   const heaviest = weights.reduce((a, b) => Math.max(a, b), 0);
   const credit = new Float64Array(count);
-  const slots = new Int32Array(size);
-  const taken = new Uint8Array(size); // probed far more often than slots is written: as small as can be
+  const table = new Uint32Array(size);
+  const taken = new Uint8Array(size); // probed far more often than the table is written: as small as can be
   let free = size;
   for (;;) {
     for (let i = 0; i < count; i++) {
@@ -59,10 +68,10 @@ function fill(size: number, next: Int32Array, skip: Int32Array, weights: Float64
         slot += step;
         if (slot >= size) slot -= size;
       }
-      slots[slot] = i;
+      table[slot] = indices[i]!;
       taken[slot] = 1;
       next[i] = slot;
-      if (--free === 0) return slots;
+      if (--free === 0) return table;
     }
   }
 }

@@ -17,6 +17,7 @@ import type { Identity, Reading } from './objects-meta.js';
 import { familyOf, PROTOCOLS, type Family, type Ip } from './net.js';
 import type { Endpoint, EndpointPort } from './model.js';
 import { HEADLESS_LABEL } from './objects-service.js';
+import { shareText } from './share.js';
 
 const TRIGGER_ANNOTATION = 'endpoints.kubernetes.io/last-change-trigger-time';
 const WEIGHT_ANNOTATION = 'weir.io/weight';
@@ -117,7 +118,7 @@ function readEndpoint(field: Field, check: (ip: Ip) => string | undefined): Endp
     ready,
     serving: readFlag(conditions.at('serving')) ?? ready,
     terminating: readFlag(conditions.at('terminating')) ?? false,
-    nodeName: readText(field.at('nodeName')),
+    nodeName: shareText(readText(field.at('nodeName'))),
     zoneHints: readHints(hints, 'forZones'),
     nodeHints: readHints(hints, 'forNodes'),
   };

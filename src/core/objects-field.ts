@@ -11,20 +11,29 @@ type Json = Readonly<Record<string, unknown>>;
 /** A value inside an object, with its path and the list that collects the faults of the whole object. */
 export class Field {
   readonly value: unknown;
-  readonly path: string;
   readonly faults: Fault[];
+  /** What leads here from the parent; the path is put together only where it is asked for, which is seldom. */
+  readonly #step: string | number;
+  readonly #parent: Field | undefined;
 
-  constructor(value: unknown, path: string, faults: Fault[]) {
+  constructor(value: unknown, step: string | number, faults: Fault[], parent?: Field) {
     this.value = value;
-    this.path = path;
     this.faults = faults;
+    this.#step = step;
+    this.#parent = parent;
+  }
+
+  get path(): string {
+    const before = this.#parent?.path ?? '';
+    if (typeof this.#step === 'number') return `${before}[${this.#step}]`;
+    return before === '' || this.#step === '' ? before + this.#step : `${before}.${this.#step}`;
   }
 
   /** A member. Kubernetes writes null where it means absent, so both read as undefined. */
   at(key: string): Field {
     const record = asRecord(this.value);
     const value = record && Object.hasOwn(record, key) ? record[key] : undefined;
-    return new Field(value ?? undefined, this.path === '' ? key : `${this.path}.${key}`, this.faults);
+    return new Field(value ?? undefined, key, this.faults, this);
   }
 
   get absent(): boolean {
@@ -48,14 +57,14 @@ export class Field {
       this.expected('a list');
       return [];
     }
-    return this.value.map((item: unknown, i) => new Field(item ?? undefined, `${this.path}[${i}]`, this.faults));
+    return this.value.map((item: unknown, i) => new Field(item ?? undefined, i, this.faults, this));
   }
 
   /** This field if it holds an object (or nothing); otherwise a fault and an empty one. */
   object(): Field {
     if (this.absent || asRecord(this.value)) return this;
     this.expected('an object');
-    return new Field(undefined, this.path, this.faults);
+    return new Field(undefined, '', this.faults, this);
   }
 }
 

@@ -58,9 +58,10 @@ export function mergePlans(plans: readonly (readonly Write[])[], ranks: Ranks): 
   const puts: Write[] = [];
   for (const write of all) {
     if (write.op === 'delete') continue;
-    const before = given.get(rowKey(write.row))?.row ?? write.before;
-    given.delete(rowKey(write.row));
-    if (before?.value !== write.row.value) puts.push({ ...write, before });
+    const key = given.size > 0 ? rowKey(write.row) : '';
+    const before = given.get(key)?.row ?? write.before;
+    given.delete(key);
+    if (before?.value !== write.row.value) puts.push(before === write.before ? write : { ...write, before });
   }
   return inOrder(puts, [...given.values()], ranks);
 }

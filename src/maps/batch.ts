@@ -4,9 +4,12 @@ import { deleteBatch, lookupBatch, updateBatch } from '../loader/kernel-batch.js
 import { lookupElement, nextKey } from '../loader/kernel-map.js';
 import type { Fd } from '../loader/libbpf.js';
 
+/** Bytes as such, or as text of one character a byte (latin1). */
+export type RawBytes = Uint8Array | string;
+
 export interface RawEntry {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array;
+  readonly key: RawBytes;
+  readonly value: RawBytes;
 }
 
 /** An entry as read: each is a slice of memory that nothing else writes to. */
@@ -51,7 +54,7 @@ export function putAll(fd: Fd, sizes: Sizes, entries: readonly RawEntry[], actio
 }
 
 /** Deletes all keys; those that are absent are passed over. Returns how many were there. */
-export function deleteAll(fd: Fd, sizes: Sizes, keys: readonly Uint8Array[], action: string): number {
+export function deleteAll(fd: Fd, sizes: Sizes, keys: readonly RawBytes[], action: string): number {
   const length = chunkLength({ ...sizes, valueSize: 0 }, keys.length);
   const packed = Buffer.alloc(length * sizes.keySize);
   let deleted = 0;
@@ -115,9 +118,10 @@ function* walk(fd: Fd, sizes: Sizes): Generator<ReadEntry> {
   }
 }
 
-function place(target: Buffer, offset: number, bytes: Uint8Array, size: number): void {
+function place(target: Buffer, offset: number, bytes: RawBytes, size: number): void {
   if (bytes.length !== size) throw new RangeError(`${bytes.length} bytes where the map has ${size}`);
-  target.set(bytes, offset);
+  if (typeof bytes === 'string') target.write(bytes, offset, 'latin1');
+  else target.set(bytes, offset);
 }
 
 function stopped(call: string, errno: number, action: string, applied: number, of: number): KernelError {

@@ -94,11 +94,8 @@ export class KernelTables implements Disposable {
 
   #applyTable(op: Write['op'], table: string, rows: readonly Row[]): void {
     const open = this.#open(table);
-    if (op === 'delete') open.deleteEncoded(rows.map((row) => Buffer.from(row.key, 'latin1')));
-    else
-      open.putEncoded(
-        rows.map((row) => ({ key: Buffer.from(row.key, 'latin1'), value: Buffer.from(row.value, 'latin1') })),
-      );
+    if (op === 'delete') open.deleteEncoded(rows.map((row) => row.key));
+    else open.putEncoded(rows);
   }
 
   #open(table: string): Table<unknown, unknown> {

@@ -2,7 +2,7 @@
  * The service tables: what the kernel holds, by service, and the changes that bring it to what is desired. State lives in the
  * kernel; the copy here is read from there at start, so that a restart writes only differences.
  */
-import type { DesiredBackend, DesiredService } from '../core/desired.js';
+import type { DesiredService } from '../core/desired.js';
 import type { Ip } from '../core/net.js';
 import { mergePlans, plan, type Row, rowKey, type Rows, toRows, type Write } from '../core/plan.js';
 import { WeirError } from '../errors.js';
@@ -19,9 +19,10 @@ import {
 } from './encode.js';
 import { Ids } from './ids.js';
 import type { KernelTables } from './kernel-tables.js';
+import { asBytes, backendName, idOf } from './keys.js';
+import { NodeNames, type Uses } from './node-names.js';
 import { SharedRows } from './shared-rows.js';
 import {
-  type Backend,
   BACKEND_STATE,
   backendCodec,
   decodeBackend,
@@ -53,6 +54,7 @@ export class ServiceTables {
   readonly #options: ServiceTablesOptions;
   readonly #names = new Ids(MAPS.weir_names.maxEntries, ID_REST);
   readonly #backends = new Ids(MAPS.weir_backends.maxEntries - 1, ID_REST);
+  readonly #nodeNames = new NodeNames();
   readonly #rows = new Map<string, Map<string, Row>>();
   readonly #shared = new SharedRows('weir_vips');
   /** Backends and their local entries that are kept for their flows, with the end of their grace. */
@@ -80,16 +82,19 @@ export class ServiceTables {
    */
   prepare(desired: readonly DesiredService[], gone: readonly string[]): Change {
     const next = new Map<string, Map<string, Row>>();
-    const nodes = new Map(this.#rows.get(NODES));
+    const nodes = new Map<number, string>();
     const fresh = new Map<number, Uint32Array>();
     for (const service of desired) next.set(service.key, this.#encode(service, nodes, fresh));
     for (const key of gone) next.set(key, new Map());
-    if (nodes.size > (this.#rows.get(NODES)?.size ?? 0)) next.set(NODES, nodes);
     const plans = [...next].map(([key, rows]) => plan(this.#rows.get(key) ?? EMPTY, rows, RANKS));
+    const uses = this.#nodeNames.uses(plans.flat());
+    const names = this.#nodeNames.after(this.#rows.get(NODES) ?? EMPTY, nodes, uses);
+    plans.push(plan(this.#rows.get(NODES) ?? EMPTY, names, RANKS));
+    next.set(NODES, names);
     const writes = mergePlans(plans, RANKS).filter(
       (write) => write.op === 'put' || !this.#shared.kept(write.row, next),
     );
-    return { writes, next, fresh };
+    return { writes, next, fresh, uses };
   }
 
   /** Carries out a prepared change, in its order, and remembers the result. Returns the number of entries written. */
@@ -97,6 +102,7 @@ export class ServiceTables {
     const now = this.#options.clock();
     this.#tables.apply(change.writes, change.fresh, now);
     for (const write of change.writes) if (write.op === 'delete') this.#release(write.row, now);
+    this.#nodeNames.commit(change.uses);
     for (const [key, rows] of change.next) {
       this.#shared.set(key, rows.values());
       if (rows.size > 0) this.#rows.set(key, rows);
@@ -113,24 +119,21 @@ export class ServiceTables {
     return [...due];
   }
 
-  #encode(service: DesiredService, nodes: Map<string, Row>, fresh: Map<number, Uint32Array>): Map<string, Row> {
+  #encode(service: DesiredService, nodes: Map<number, string>, fresh: Map<number, Uint32Array>): Map<string, Row> {
     const before: Rows = this.#rows.get(service.key) ?? EMPTY;
     const rows = toRows(encodeService(service, this.#numbering(before, nodes, fresh)));
     this.#keepDraining(service.key, before, rows);
     return rows;
   }
 
-  #numbering(before: Rows, nodes: Map<string, Row>, fresh: Map<number, Uint32Array>): Numbering {
+  #numbering(before: Rows, nodes: Map<number, string>, fresh: Map<number, Uint32Array>): Numbering {
     const now = this.#options.clock();
     const full = (what: string): WeirError => new WeirError('WEIR_FULL', `number a ${what}: all numbers are in use`);
     return {
       nameId: (text) => {
         const id = this.#names.of(text, now);
         if (id === undefined) throw full('name');
-        if (text.startsWith('Node ')) {
-          const [key, value] = [bytes(u32Codec, id), bytes(MAPS.weir_names.value, { text })];
-          nodes.set(rowKey({ table: 'weir_names', key }), { table: 'weir_names', key, value });
-        }
+        if (text.startsWith('Node ')) nodes.set(id, text);
         return id;
       },
       backendId: (id, backend) => {
@@ -217,6 +220,7 @@ export class ServiceTables {
     for (const row of this.#tables.read('weir_names')) {
       const { text } = MAPS.weir_names.value.decode(Buffer.from(row.value, 'latin1'), 0);
       this.#names.adopt(text, idOf(row));
+      if (text.startsWith('Node ')) this.#nodeNames.adopt(idOf(row));
       const service = /^Service (.*):[^:]*$/.exec(text)?.[1];
       if (service !== undefined) owner.set(idOf(row), service);
       this.#own(service ?? NODES, row);
@@ -224,6 +228,7 @@ export class ServiceTables {
     for (const row of this.#tables.read('weir_backends')) {
       const backend = decodeBackend(Buffer.from(row.value, 'latin1'));
       this.#backends.adopt(backendName(backend.service, backend), idOf(row));
+      if (backend.node !== 0) this.#nodeNames.adoptBackend(backend.node);
       const service = owner.get(backend.service) ?? ORPHANS;
       this.#own(service, row);
       if (backend.until > 0) this.#draining.set(rowKey(row), { service, until: backend.until * 1000 });
@@ -280,20 +285,10 @@ export interface Change {
   readonly next: ReadonlyMap<string, Map<string, Row>>;
   /** Contents of the new ranges of the arena, by first chunk. */
   readonly fresh: ReadonlyMap<number, Uint32Array>;
+  /** How many backends then name each node. */
+  readonly uses: Uses;
 }
 
 /** As a deadline, s. */
 const FOREVER = 0xffff_ffff;
 const EMPTY: Rows = new Map();
-
-function idOf(row: Row): number {
-  return Buffer.from(row.key, 'latin1').readUInt32LE(0);
-}
-
-function backendName(service: number, backend: Pick<DesiredBackend | Backend, 'address' | 'port'>): string {
-  return `${service} ${backend.address} ${backend.port}`;
-}
-
-function asBytes(words: Uint32Array): Uint8Array {
-  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
-}

@@ -14,7 +14,7 @@ import {
   type UpdateFlag,
 } from '../loader/kernel-map.js';
 import { closeFd, type Fd } from '../loader/libbpf.js';
-import { deleteAll, putAll, type RawEntry, readAll, type ReadEntry } from './batch.js';
+import { deleteAll, putAll, type RawBytes, type RawEntry, readAll, type ReadEntry } from './batch.js';
 import type { MapLayout } from './codec.js';
 
 /**
@@ -96,7 +96,7 @@ export class Table<K, V> implements Disposable {
   }
 
   /** Deletes many keys of encoded bytes; returns how many of them were there. */
-  deleteEncoded(keys: readonly Uint8Array[]): number {
+  deleteEncoded(keys: readonly RawBytes[]): number {
     return deleteAll(this.fd, this.sizes(), keys, `delete from ${this.layout.name}`);
   }
 
