@@ -117,6 +117,7 @@ export function compileService(service: Service, slices: readonly EndpointSlice[
   const ports = service.ports.map((port) =>
     compilePort(service, port, slices, settings, { ...choice, weightOf, problems }),
   );
+  for (const port of ports) problems.push(...ambiguous(service, port));
   return { key, about, ports, healthCheck, problems };
 }
 
@@ -163,6 +164,19 @@ function compilePort(
   if (choice.forwarding === 'dsr-l2')
     problems.push(...checkDirect(label, port.port, frontends, backends, settings.onLink));
   return { label, frontends, backends, sourceRanges };
+}
+
+/** A tunnelled packet names the endpoint's address alone: its node cannot tell two ports of one address apart. */
+function ambiguous(service: Service, { label, frontends, backends }: DesiredPort): Problem[] {
+  if (frontends.every((frontend) => frontend.forwarding !== 'dsr')) return [];
+  const ports = new Map<Ip, number>();
+  return backends.flatMap(({ address, port }) => {
+    const other = ports.get(address);
+    ports.set(address, port);
+    if (other === undefined) return [];
+    const message = `${label} leads to ${address} on ports ${other} and ${port}: by DSR only ${port} is reached`;
+    return [{ object: resourceLabel(service), field: 'spec.ports', message }];
+  });
 }
 
 /** semantics: external traffic obeys externalTrafficPolicy, but what starts on this node may go anywhere (the short-circuit). */

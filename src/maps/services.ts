@@ -6,7 +6,7 @@ import type { DesiredService } from '../core/desired.js';
 import type { Ip } from '../core/net.js';
 import { mergePlans, plan, type Row, rowKey, type Rows, toRows, type Write } from '../core/plan.js';
 import { WeirError } from '../errors.js';
-import { ipCodec, u32Codec } from './codec.js';
+import { ipCodec } from './codec.js';
 import {
   bytes,
   encodeService,

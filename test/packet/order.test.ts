@@ -21,6 +21,7 @@ import {
   type Selection,
 } from '../../src/maps/layout.js';
 import { ServiceTables } from '../../src/maps/services.js';
+import { openTable } from '../../src/maps/table.js';
 import { endpoint, HTTP, ip, ips, service, settings, slice } from '../helpers/model.js';
 import { bpffs } from './loader-world.js';
 
@@ -437,6 +438,34 @@ test.serial('a restart neither forgets nor prolongs the grace of a backend that 
   t.deepEqual(until(), [0]);
   cluster.change(set(slice('web', ['10.1.0.1', '10.1.0.2'])));
   t.deepEqual(until(), [0, 0], 'who comes back stays');
+});
+
+test.serial('the name of a node goes with the last backend that names it, also where an earlier agent left it', (t) => {
+  const cluster = new Cluster(t);
+  const web = service('web', { clusterIps: ips('10.96.0.1') });
+  const on = (name: string, address: string): Resource => slice('web', [endpoint(address, { nodeName: name })]);
+  const nodes = (): string[] =>
+    [...cluster.tables.read('weir_names')]
+      .map((row) => MAPS.weir_names.value.decode(Buffer.from(row.value, 'latin1'), 0).text)
+      .filter((text) => text.startsWith('Node '));
+  cluster.change(set(web, on('node-1', '10.1.0.1')));
+  t.deepEqual(nodes(), ['Node node-1']);
+  cluster.change(set(on('node-2', '10.1.0.2')));
+  t.deepEqual(nodes().sort(), ['Node node-1', 'Node node-2'], 'a backend that drains still names its node');
+  cluster.now += DRAIN;
+  cluster.change([]);
+  t.deepEqual(nodes(), ['Node node-2']);
+  t.is(cluster.restart(), 0);
+  const stale = { text: 'Node node-3' };
+  {
+    using names = openTable(cluster.root, MAPS.weir_names);
+    names.set(4711, stale);
+  }
+  t.is(cluster.restart(), 1);
+  t.deepEqual(nodes(), ['Node node-2']);
+  cluster.change(remove('Service', 'web'));
+  t.deepEqual(nodes(), []);
+  t.is(cluster.restart(), 0);
 });
 
 test.serial(

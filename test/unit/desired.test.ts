@@ -288,6 +288,24 @@ test('DSR holds for all kinds of frontends but ClusterIP', (t) => {
   for (const { kind, forwarding } of frontends(desired)) t.is(forwarding, kind === 'ClusterIP' ? 'nat' : 'dsr', kind);
 });
 
+test('an endpoint with two ports in one service port is a problem by DSR, where only one of them is reached', (t) => {
+  const slices = [8080, 8081].map((port) =>
+    slice('web', ['10.1.0.1', `10.1.0.${port - 8000}`], { name: `web-${port}`, ports: [{ ...HTTP, port }] }),
+  );
+  const problems = (forwarding: string) =>
+    compileService(
+      service('web', { ...EVERYWHERE, annotations: { 'weir.io/forwarding': forwarding } }),
+      slices,
+      settings(),
+    ).problems;
+  t.deepEqual(problems('nat'), []);
+  t.is(problems('dsr').length, 1);
+  t.regex(
+    problems('dsr')[0]?.message ?? '',
+    /leads to 10\.1\.0\.1 on ports 8080 and 8081: by DSR only 8081 is reached/,
+  );
+});
+
 test('a backend says where it lives, whether it is a node itself and whether it ends', (t) => {
   const own = [
     endpoint('10.1.0.1', { nodeName: 'node-1' }),
