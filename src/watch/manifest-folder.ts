@@ -40,9 +40,12 @@ export class ManifestFolder {
     this.#settleMs = settleMs;
   }
 
-  /** Looks at every file and reads those that changed. Throws where the folder itself cannot be read. */
-  async refresh(): Promise<FolderState> {
-    const names = (await readdir(this.#directory)).filter(isManifest).sort();
+  /**
+   * Looks at every file, or at those named in `only`, and reads those that changed. Throws where the folder itself cannot be
+   * read.
+   */
+  async refresh(only?: ReadonlySet<string>): Promise<FolderState> {
+    const names = only ? [...only] : (await readdir(this.#directory)).filter(isManifest).sort();
     let changed = false;
     let settling = false;
     let slice = performance.now();
@@ -56,7 +59,7 @@ export class ManifestFolder {
       slice = performance.now();
     }
     const present = new Set(names);
-    for (const name of [...this.#known.keys()]) {
+    for (const name of only ? [] : [...this.#known.keys()]) {
       if (present.has(name)) continue;
       const outcome = this.#forget(name);
       changed ||= outcome === 'changed';
@@ -128,7 +131,7 @@ export class ManifestFolder {
 }
 
 /** Hidden names are the business of editors and of Kubernetes volume mounts (`..data`). */
-function isManifest(name: string): boolean {
+export function isManifest(name: string): boolean {
   return /\.(yaml|yml|json)$/.test(name) && !name.startsWith('.');
 }
 

@@ -6,7 +6,7 @@ import type { Change } from '../core/model.js';
 import type { Source, SourceEvents } from '../core/model.js';
 import type { SourceProblem } from './events.js';
 import { mergeFiles } from './manifest-file.js';
-import { ManifestFolder, type FolderState } from './manifest-folder.js';
+import { isManifest, ManifestFolder, type FolderState } from './manifest-folder.js';
 import { ProblemLog } from './problem-log.js';
 import { ResourceStore } from './store.js';
 
@@ -38,6 +38,9 @@ class ManifestSource implements Source {
   #watched = '';
   #timer: NodeJS.Timeout | undefined;
   #dueBy = Infinity;
+  /** Files that events have named since the last look, and when the whole folder is to be looked at whatever they say. */
+  #named = new Set<string>();
+  #wholeBy = 0;
   #scan: Promise<void> = Promise.resolve();
   #notes = new Set<string>();
   #problems: readonly SourceProblem[] = [];
@@ -84,12 +87,21 @@ class ManifestSource implements Source {
     this.#watcher?.close();
     this.#watched = identity;
     try {
-      this.#watcher = watch(directory, { persistent: false }, () => this.#hurry(debounceMs));
+      this.#watcher = watch(directory, { persistent: false }, (_, name) => this.#noticed(name, debounceMs));
+      this.#wholeBy = 0;
       this.#watcher.on('error', () => (this.#watched = ''));
     } catch (error) {
       const seconds = this.#options.rescanMs / 1000;
       this.#events?.info?.(`${directory}: no file events (${reasonOf(error)}); it is read every ${seconds} s instead`);
     }
+  }
+
+  /** Other names than those of manifests do not count, but `..data`: with it all files of a mounted ConfigMap change. */
+  #noticed(name: string | null, delay: number): void {
+    if (name === null || name.startsWith('..')) this.#wholeBy = 0;
+    else if (isManifest(name)) this.#named.add(name);
+    else return;
+    this.#hurry(delay);
   }
 
   /** An event: read soon, but let a burst of events (one save is several) pass first. */
@@ -114,16 +126,21 @@ class ManifestSource implements Source {
     let next = rescanMs;
     try {
       await this.#follow();
-      const state = await this.#folder.refresh();
+      const named = this.#named;
+      this.#named = new Set();
+      const whole = named.size === 0 || began >= this.#wholeBy;
+      const state = await this.#folder.refresh(whole ? undefined : named);
       this.#deliver(state, false);
       if (state.settling) next = Math.min(rescanMs, settleMs / 2 + 1);
+      // A folder of ten thousand files takes a while to look at: never spend a percent of a core on it.
+      if (whole) this.#wholeBy = performance.now() + Math.max(next, 150 * (performance.now() - began));
+      else if (state.settling) this.#wholeBy = 0;
     } catch (error) {
       this.#watched = '';
       const message = `cannot be read: ${reasonOf(error)}; what was read last stays in force`;
       this.#log?.update([{ object: directory, field: '', message, code: 'WEIR_MANIFEST' }]);
     }
-    // A folder of ten thousand files takes a while to look at: never spend a percent of a core on it.
-    if (this.#dueBy === Infinity) this.#schedule(Math.max(next, 150 * (performance.now() - began)));
+    if (this.#dueBy === Infinity) this.#schedule(Math.max(next, this.#wholeBy - performance.now()));
   }
 
   #deliver(state: FolderState, first: boolean): void {
