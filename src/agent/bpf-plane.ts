@@ -121,7 +121,7 @@ export class BpfPlane implements Plane {
     }
     const { writes, backendsChanged } = this.#applier.apply(desired, gone);
     if (backendsChanged) {
-      void this.#sweeper.sweep();
+      this.#sweeper.ask();
       this.#sockets.endStale();
     }
     return writes;

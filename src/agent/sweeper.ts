@@ -7,6 +7,8 @@ import type { Log } from './log.js';
 const INTERVAL = 5_000;
 /** The same where lc compares loads and the kernel evicts flows: what it has evicted is found by counting again. */
 const RECOUNT_INTERVAL = 1_000;
+/** ms between walks that changes ask for: a cluster that changes without pause must not walk without pause. */
+const PAUSE = 1_000;
 /** Of one core, that expiry may take: large tables are walked less often. */
 const SHARE = 0.003;
 const RECOUNT_SHARE = 0.1;
@@ -18,6 +20,8 @@ export class Sweeper implements Disposable {
   #again = false;
   #crowded = false;
   #next: NodeJS.Timeout | undefined;
+  #asked: NodeJS.Timeout | undefined;
+  #last = -Infinity;
   /** One moment on both clocks: flows are timed in ticks, people read seconds. */
   clock = { ticks: 0n, ticksTime: 0n };
   /** Flows and translated ports that the last walk left. */
@@ -45,6 +49,18 @@ export class Sweeper implements Disposable {
     }, delay);
   }
 
+  /** Backends have changed: a walk begins after this, at once unless there was one just now. */
+  ask(): void {
+    if (this.#asked) return;
+    const wait = this.#last + PAUSE - performance.now();
+    if (wait <= 0) void this.sweep();
+    else
+      this.#asked = setTimeout(() => {
+        this.#asked = undefined;
+        void this.sweep();
+      }, wait);
+  }
+
   /** Walks now; where a walk is under way, once more after it, since it may have passed what has changed meanwhile. */
   async sweep(): Promise<void> {
     this.#again = true;
@@ -58,6 +74,7 @@ export class Sweeper implements Disposable {
   }
 
   async #walk(): Promise<void> {
+    this.#last = performance.now();
     try {
       const { ticks, time, kept, crowded } = await this.#dataplane.sweep();
       this.kept = kept;
@@ -70,6 +87,7 @@ export class Sweeper implements Disposable {
 
   [Symbol.dispose](): void {
     clearTimeout(this.#next);
+    clearTimeout(this.#asked);
     this.#next = undefined;
   }
 }
