@@ -35,9 +35,12 @@ function isExternal(index: number): boolean {
   return index % 10 === 0;
 }
 
-/** How many entries of weir_frontends the cluster needs: node ports are served at the node's address of each family. */
+/**
+ * How many entries of weir_frontends the cluster needs: a node port has one at the node's address of each family, and one a
+ * family under no address.
+ */
 export function frontendsOf({ services }: ClusterSize): number {
-  return services + 3 * Math.ceil(services / 10);
+  return services + 5 * Math.ceil(services / 10);
 }
 
 export function nodeObject(index: number): Raw {
