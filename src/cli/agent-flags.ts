@@ -135,7 +135,18 @@ export function agentOptions(values: Values<typeof AGENT_FLAGS>, context: Contex
   const { serviceCidr, masqueradeAll } = values;
   const health = healthBindAddress === 'nowhere' ? undefined : healthBindAddress;
   const metrics = metricsBindAddress === 'nowhere' ? undefined : metricsBindAddress;
-  const own = { xdp, snatPorts, health, metrics, fastPath, cgroup, drainTimeout, flowEntries, serviceCidr, masqueradeAll };
+  const own = {
+    xdp,
+    snatPorts,
+    health,
+    metrics,
+    fastPath,
+    cgroup,
+    drainTimeout,
+    flowEntries,
+    serviceCidr,
+    masqueradeAll,
+  };
   return { ...stateOptions(values, context), ...own };
 }
 

@@ -7,8 +7,10 @@ import fc from 'fast-check';
 import type { DesiredService } from '../../src/core/desired.js';
 import type { Change, Resource } from '../../src/core/model.js';
 import type { Write } from '../../src/core/plan.js';
+import { familyOf } from '../../src/core/net.js';
 import { Store } from '../../src/core/store.js';
 import { openDataplane } from '../../src/loader/dataplane.js';
+import { ANY_NODE } from '../../src/maps/encode.js';
 import { KernelTables } from '../../src/maps/kernel-tables.js';
 import {
   type Backend,
@@ -120,7 +122,7 @@ function whatShouldBe(desired: readonly DesiredService[]): Record<string, string
   const found: Record<string, string> = {};
   const numbers = { TCP: 6, UDP: 17, SCTP: 132 };
   for (const port of desired.flatMap(({ ports }) => ports)) {
-    for (const { address, port: number, protocol, scheduler, outside, inside, forwarding, kind } of port.frontends) {
+    for (const { address, port: number, protocol, scheduler, outside, inside, kind } of port.frontends) {
       const list = (backends: typeof outside): string =>
         backends
           .map((backend) => `${backend.address}:${backend.port}`)
@@ -128,7 +130,9 @@ function whatShouldBe(desired: readonly DesiredService[]): Record<string, string
           .join();
       const chosen = `${port.label} ${SCHEDULER[scheduler.toUpperCase() as 'MAGLEV']}`;
       found[`${address} ${number}/${numbers[protocol]}`] = `${chosen} ${list(outside)} | ${list(inside)}`;
-      if (kind === 'NodePort' && forwarding === 'dsr') found[`:: ${number}/${numbers[protocol]}`] = `${chosen}  | `;
+      if (kind !== 'NodePort') continue;
+      const anyNode = ANY_NODE[familyOf(address)];
+      found[`${anyNode} ${number}/${numbers[protocol]}`] = `${chosen}  | ${list(inside)}`;
     }
   }
   return found;
