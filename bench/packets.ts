@@ -188,7 +188,8 @@ class Lab implements Disposable {
     };
     const none = serviceConfig({ masqueradeAll: false, serviceCidr: [] });
     const flags = { layout: LAYOUT_HASH, floodRate: FLOOD_RATE, snatFirst: 61000, snatCount: 4536, fastPath: 1 };
-    config.set(0, { ...zero, ...flags, ...none, ticksPerSecond: ticksPerSecond() });
+    const policy = { policyEpoch: 1, policyFlags: 0, graceUntil: 0n };
+    config.set(0, { ...zero, ...flags, ...none, ...policy, ticksPerSecond: ticksPerSecond() });
     const roles = deviceRoles(await readNetwork(), { devices: ['eth0'], podDevices: [] });
     const xdp = new Set(roles.uplinks.map((link) => link.ifindex));
     const nothing = {

@@ -115,6 +115,20 @@ enum socket_side {
 	SOCKET_BACKEND = 2, /* what it really sends to and hears from; the entry tells the frontend */
 };
 
+enum policy_flag {
+	POLICY_DENY_UNKNOWN = 1, /* of and for an address that is no known pod's nothing passes a pod's device */
+	POLICY_KEEP_ESTABLISHED = 2, /* a flow that was allowed goes on whatever has changed since */
+};
+
+enum policy_class {
+	CLASS_ANYONE = 0, /* in rules only */
+	CLASS_NODE = 1, /* this node's own addresses: exempt from policy */
+};
+
+enum policy_set_flag {
+	SET_REJECT = 1, /* what is denied is answered: TCP by RST, the rest by administratively prohibited */
+};
+
 /*
  * Why a packet ended here, or what was done with it. Append only, numbers are never reused.
  * The sentence beside each is what an operator reads: it is extracted into the CLI and docs/operations.md.
@@ -138,6 +152,9 @@ enum reason {
 	REASON_SOURCE_RANGE = 15, /* the source is in none of the service's loadBalancerSourceRanges */
 	REASON_UNKNOWN_PORT = 16, /* the address is a service's, the port is none of its ports: refused */
 	REASON_UNALLOCATED = 17, /* the address is in --service-cidr and no service has it: refused */
+	REASON_POLICY_INGRESS = 18, /* no ingress rule of the policies that isolate the pod allows it */
+	REASON_POLICY_EGRESS = 19, /* no egress rule of the policies that isolate the pod allows it */
+	REASON_UNKNOWN_ENDPOINT = 20, /* to or from an address at a pod's device that no known pod has (--default-deny-unknown) */
 	REASON_FORWARDED_NAT = 64, /* translated and sent towards the backend */
 	REASON_FORWARDED_DSR = 65, /* encapsulated and sent towards the backend's node */
 	REASON_REPLY = 66, /* a backend's reply, given back the frontend's address */
@@ -146,6 +163,7 @@ enum reason {
 	REASON_UNRECORDED = 69, /* forwarded by the hash alone, because new flows arrived too fast to record */
 	REASON_ECHO = 70, /* ICMP echo to a service's address, answered */
 	REASON_FORWARDED_L2 = 71, /* sent as it is to the backend's Ethernet address */
+	REASON_AUDITED = 72, /* passed, but a policy that is only audited would have denied it */
 	REASON_COUNT = 96,
 };
 
@@ -281,6 +299,8 @@ struct device {
 	__u8 role; /* enum device_role */
 	__u8 flags; /* enum device_flag */
 	__u16 uplink; /* index in weir_uplinks + 1, 0: none */
+	struct ip pod4; /* DEVICE_BOUND4: an endpoint that lives behind it, by whose policies other addresses there are judged */
+	struct ip pod6; /* DEVICE_BOUND6 */
 };
 
 struct uplink {
@@ -296,6 +316,11 @@ struct uplink {
 struct endpoint {
 	__u32 ifindex; /* the device behind which the address lives, 0: not known yet */
 	__u32 flags; /* enum backend_flag */
+	__u32 pod; /* id in weir_names, 0: no pod that is known */
+	__u32 ingress; /* id in weir_policysets, 0: not isolated */
+	__u32 egress;
+	__u32 audit_ingress; /* the same with the policies that are only audited, 0: there are none */
+	__u32 audit_egress;
 };
 
 struct prefix_key {
@@ -349,6 +374,60 @@ struct config {
 	struct ip service6;
 	struct ip service6_mask;
 	__u32 pad;
+	__u32 policy_epoch; /* counts changes of policy: what was admitted before is judged again. Never 0 */
+	__u32 policy_flags; /* enum policy_flag */
+	__u64 grace_until; /* ticks until which UDP that began before Weir came is admitted if either end may open it */
+};
+
+/* What the pods that the same policies isolate may do; the rules are in weir_policy. */
+struct policy_set {
+	__u32 classed; /* bit n: rules for a class compare n leading bits of the port; bit 17: some hold for any protocol */
+	__u32 anyone; /* the same of rules for everybody */
+	__u32 name; /* id in weir_names: the policies and the direction */
+	__u32 flags; /* enum policy_set_flag */
+};
+
+/* A rule: this class of peers may open flows of this protocol to ports that begin like this one. */
+struct policy_key {
+	__u32 set;
+	__u32 class; /* in weir_classes; CLASS_ANYONE: whoever it is */
+	__be16 port; /* the peer's for egress, the pod's for ingress; the bits that do not count are zero */
+	__u8 protocol; /* 0: any, ICMP included */
+	__u8 bits; /* leading bits of port that count, 0: any port */
+};
+
+/*
+ * An admitted flow, as the pods' side has it: services translated, the client itself in place of a masquerade. Both directions
+ * share the entry: in its key the lower address is the source. ICMP echo has its identifier for the port of who asked.
+ */
+struct admitted {
+	__u64 seen; /* kernel ticks, renewed at most once a second */
+	__u32 egress; /* policy_epoch at which the end that began it was allowed to open it, 0: not judged */
+	__u32 ingress; /* and at which the other end was allowed to be reached */
+	__u32 egress_rule; /* id in weir_names of the rule that allows it, 0: not isolated */
+	__u32 ingress_rule;
+	__u32 lower_began; /* 1: the lower address began it */
+	__u32 pad;
+};
+
+/* A packet at a pod's device as policy looks at it, while it does. */
+struct matter {
+	struct flow6_key tuple; /* as the pods' side has it: services translated, the client itself in place of a masquerade */
+	struct flow6_key key; /* of the flow in the table of admitted ones */
+	__u32 epoch;
+	__u32 flags; /* enum policy_flag */
+	__u32 ingress; /* the sets of the pod, as in struct endpoint */
+	__u32 egress;
+	__u32 audit_ingress;
+	__u32 audit_egress;
+	__u32 class; /* of the other end */
+	__u32 audit; /* set that has yet to be asked about a flow that is new here, 0: none */
+	__be16 port; /* on which the flow is opened */
+	__u16 pad;
+	__u8 leaving; /* 1: the pod sent it */
+	__u8 ascending; /* 1: it goes from the lower to the higher address */
+	__u8 in_grace; /* 1: of what is under way the beginning may not have been seen */
+	__u8 pad2;
 };
 
 struct drop_key {
@@ -426,5 +505,7 @@ _Static_assert(sizeof(struct flow6_key) == 40, "flow6_key");
 _Static_assert(sizeof(struct flow) == 56, "flow");
 _Static_assert(sizeof(struct drop_key) == 40, "drop_key");
 _Static_assert(sizeof(struct socket_key) == 32, "socket_key");
+_Static_assert(sizeof(struct policy_key) == 12, "policy_key");
+_Static_assert(sizeof(struct admitted) == 32, "admitted");
 
 #endif

@@ -9,7 +9,6 @@
 #include "tc.h"
 
 enum {
-	WEIR_MARK = 0x57000000,
 	ANSWER_HOP_LIMIT = 64,
 	QUOTE_MIN = 28, /* bytes of the offending packet that are quoted: the shortest is IPv4 and UDP */
 	QUOTE_MAX = 128,
@@ -58,7 +57,8 @@ static __noinline enum step send_answer(struct __sk_buff *skb, struct packet *p,
 	}
 	if (swap_ethernet(skb, p))
 		return drop(p, REASON_INTERNAL);
-	*action = bpf_redirect(p->ifindex, 0);
+	/* on the way into a pod the answer goes as if that pod had sent it */
+	*action = bpf_redirect(p->ifindex, p->hook == HOOK_POD_OUT ? BPF_F_INGRESS : 0);
 	return STEP_SENT;
 }
 
@@ -128,6 +128,7 @@ static __always_inline void reset_of(const struct packet *p, const struct tcphdr
 	}
 }
 
+/* Turns a TCP segment into the reset that answers it, for p's reason. */
 __noinline enum step answer_reset(struct __sk_buff *skb, struct packet *p)
 {
 	if (!p)

@@ -32,14 +32,20 @@ static __always_inline void count_traffic(const struct packet *p)
 	}
 }
 
-static __noinline void remember_drop(struct packet *p)
+/* By policy, which says what decided. */
+static __always_inline bool is_denied(const struct packet *p)
+{
+	return p->reason == REASON_POLICY_INGRESS || p->reason == REASON_POLICY_EGRESS;
+}
+
+static __noinline void remember_drop(struct packet *p, __u8 reason, __u32 rule)
 {
 	struct drop_key key = {
 		.source = p->tuple.source,
 		.destination = p->tuple.destination,
 		.port = p->tuple.destination_port,
 		.protocol = p->tuple.protocol,
-		.reason = p->reason,
+		.reason = reason,
 		.hook = p->hook,
 	};
 	struct drop *seen = bpf_map_lookup_elem(&weir_drops, &key);
@@ -47,9 +53,10 @@ static __noinline void remember_drop(struct packet *p)
 	if (seen) {
 		seen->count++;
 		seen->last = bpf_ktime_get_ns();
+		seen->rule = rule;
 		return;
 	}
-	struct drop first = { .count = 1, .first = bpf_ktime_get_ns(), .ifindex = p->ifindex };
+	struct drop first = { .count = 1, .first = bpf_ktime_get_ns(), .ifindex = p->ifindex, .rule = rule };
 
 	first.last = first.first;
 	bpf_map_update_elem(&weir_drops, &key, &first, BPF_ANY);
@@ -63,7 +70,7 @@ static __always_inline void account(struct packet *p, enum step step)
 	if (p->backend && p->reason >= REASON_FORWARDED_NAT)
 		count_traffic(p);
 	if (step == STEP_DROP || (p->reason && p->reason < REASON_FORWARDED_NAT))
-		remember_drop(p); /* refused and answered packets ended here as well */
+		remember_drop(p, p->reason, is_denied(p) ? p->rule : 0); /* refused and answered packets ended here as well */
 }
 
 #endif

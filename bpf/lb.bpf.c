@@ -5,6 +5,7 @@
  */
 #include <linux/pkt_cls.h>
 #include "count.h"
+#include "expire.h"
 #include "icmp.h"
 #include "policy.h"
 #include "service.h"
@@ -175,7 +176,9 @@ int weir_up_in(struct __sk_buff *skb)
 			step = is_icmp(&p) ? icmp_to_endpoint(skb, &p, &endpoint, &action)
 					   : to_endpoint(skb, &p, &endpoint, &flow);
 	} else if (parsed == PARSED_PORTS) {
-		step = service_ingress(skb, &p, ORIGIN_OUTSIDE, &flow, &action);
+		step = to_frontend(skb, &p, ORIGIN_OUTSIDE, &flow);
+		if (step == STEP_NEXT)
+			step = service_reply(skb, &p, &action);
 	} else if (parsed == PARSED_ICMP) {
 		step = icmp_ingress(skb, &p, &flow, &action);
 		if (step == STEP_NEXT)
@@ -188,23 +191,36 @@ int weir_up_in(struct __sk_buff *skb)
 }
 
 /* Leaving towards whoever may be a client: the same on every device. */
-static __always_inline int leave(struct __sk_buff *skb, enum hook hook, bool ethernet)
+static __always_inline must_use enum step leave(struct __sk_buff *skb, struct packet *p, enum parsed parsed)
 {
-	struct packet p = {};
-	enum parsed parsed = parse_skb(skb, &p, hook, ethernet);
-	enum step step = STEP_PASS;
-
 	if (parsed == PARSED_PORTS)
-		step = service_egress(skb, &p);
-	else if (parsed == PARSED_ICMP)
-		step = icmp_egress(skb, &p);
-	return finish_tc(&p, step, 0);
+		return service_egress(skb, p);
+	return parsed == PARSED_ICMP ? icmp_egress(skb, p) : STEP_PASS;
 }
 
 SEC("tc")
 int weir_up_out(struct __sk_buff *skb)
 {
-	return leave(skb, HOOK_UP_OUT, has_ethernet(skb));
+	struct packet p = {};
+	enum parsed parsed = parse_skb(skb, &p, HOOK_UP_OUT, has_ethernet(skb));
+
+	return finish_tc(&p, leave(skb, &p, parsed), 0);
+}
+
+/* What the services have decided about a pod's packet, if the pod's policies let it go there. */
+static __always_inline must_use enum step judge_leaving(struct __sk_buff *skb, struct packet *p, enum step step,
+							struct flow *flow)
+{
+	enum step judged;
+
+	if (step != STEP_NEXT && step != STEP_FORWARD)
+		return step;
+	judged = weir_judge(skb, p, step == STEP_FORWARD ? flow : NULL);
+	if (judged == STEP_NEXT)
+		return step;
+	if (step == STEP_FORWARD)
+		forget_fresh(p, flow);
+	return judged;
 }
 
 SEC("tc")
@@ -219,7 +235,10 @@ int weir_pod_in(struct __sk_buff *skb)
 	if (step == STEP_PASS && p.family)
 		step = weir_source_guard(skb, &p) ? STEP_NEXT : drop(&p, REASON_SPOOFED_SOURCE);
 	if (step == STEP_NEXT && parsed == PARSED_PORTS)
-		step = service_ingress(skb, &p, ORIGIN_POD, &flow, &action);
+		step = to_frontend(skb, &p, ORIGIN_POD, &flow);
+	step = judge_leaving(skb, &p, step, &flow);
+	if (step == STEP_NEXT && parsed == PARSED_PORTS)
+		step = service_reply(skb, &p, &action);
 	else if (step == STEP_NEXT && parsed == PARSED_ICMP)
 		step = icmp_ingress(skb, &p, &flow, &action);
 	step = carry_out(skb, &p, step, &flow, &action);
@@ -229,7 +248,18 @@ int weir_pod_in(struct __sk_buff *skb)
 SEC("tc")
 int weir_pod_out(struct __sk_buff *skb)
 {
-	return leave(skb, HOOK_POD_OUT, true);
+	struct packet p = {};
+	enum parsed parsed = parse_skb(skb, &p, HOOK_POD_OUT, true);
+	enum step step = p.family ? weir_judge(skb, &p, NULL) : STEP_PASS;
+	long action = 0;
+
+	if (step == STEP_NEXT)
+		step = leave(skb, &p, parsed);
+	else if (step == STEP_REJECT)
+		step = reject(skb, &p);
+	if (step == STEP_ANSWER)
+		step = send_answer(skb, &p, &action);
+	return finish_tc(&p, step, action);
 }
 
 /* Run by the agent through BPF_PROG_TEST_RUN; answers in its context how many flows live on. */
@@ -246,6 +276,8 @@ int weir_sweep(struct sweep *sweep)
 	bpf_for_each_map_elem(&weir_snat, sweep_snat, &now, 0);
 	bpf_for_each_map_elem(&weir_loads, recount_end, NULL, 0);
 	bpf_for_each_map_elem(&weir_affinity, sweep_affinity, &now, 0);
+	bpf_for_each_map_elem(&weir_admitted4, expire_admitted4, &now.now, 0);
+	bpf_for_each_map_elem(&weir_admitted6, expire_admitted6, &now.now, 0);
 	sweep->now = now.now;
 	sweep->time = now.time;
 	sweep->kept = now.kept;

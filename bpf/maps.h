@@ -188,6 +188,56 @@ struct {
 	__type(value, struct fragment_ports);
 } weir_fragments MAP;
 
+/* Agent: which class of peers an address belongs to. A miss: to none. Full: the agent reports it, policy stays as it was. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct prefix_key);
+	__type(value, __u32);
+} weir_classes MAP;
+
+/* Agent: what isolates pods. A miss for an id that an endpoint names: nothing is allowed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct policy_set);
+} weir_policysets MAP;
+
+/* Agent: what is allowed; the value is the id of the rule in weir_names. A miss: not allowed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1048576);
+	__type(key, struct policy_key);
+	__type(value, __u32);
+} weir_policy MAP;
+
+/* Programs: flows that policy has admitted. LRU: what is forgotten is judged again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 524288);
+	__type(key, struct flow4_key);
+	__type(value, struct admitted);
+} weir_admitted4 MAP;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 262144);
+	__type(key, struct flow6_key);
+	__type(value, struct admitted);
+} weir_admitted6 MAP;
+
+/* Programs: the matter that this core decides, since the stack has no room for it. Means nothing afterwards. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct matter);
+} weir_matter MAP;
+
 /* Agent: what the ids stand for. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -12,6 +12,8 @@
 #include <bpf/bpf_helpers.h>
 #include "abi.h"
 
+#define WEIR_MARK 0x57000000 /* of packets that Weir itself sends in answer */
+
 #define must_use __attribute__((warn_unused_result))
 
 /*
@@ -26,6 +28,7 @@ enum step {
 	STEP_FORWARD, /* the flow is known: translate as it says */
 	STEP_DIRECT, /* the flow's backend is elsewhere and gets the packet as it is */
 	STEP_REFUSE, /* nobody serves here: say so to the sender; made by refusal() alone */
+	STEP_REJECT, /* a policy denies it: say so to the sender */
 	STEP_ANSWER, /* has become the answer to itself: send it */
 	STEP_TOO_BIG, /* tell the sender that p->mtu fits */
 	STEP_PASS, /* the node's stack takes it */
@@ -56,7 +59,8 @@ struct packet {
 	__u8 l3; /* offsets from the start of the frame */
 	__u16 l4;
 	__u8 family; /* enum family */
-	__u8 fragment; /* enum fragment */
+	__u8 fragment : 7; /* enum fragment */
+	__u8 fresh : 1; /* its flow towards a backend has been recorded for this very packet */
 	__u8 tcp_flags;
 	__u8 hop_limit;
 	__u8 reason; /* enum reason; 0: not worth counting */
@@ -65,6 +69,7 @@ struct packet {
 	union {
 		__u32 fragment_id; /* from parsing a fragment until its ports are recalled */
 		__u32 backend; /* id of the one it goes to or comes from, 0: none */
+		__u32 rule; /* id in weir_names of the policies that deny it */
 	};
 };
 
@@ -110,9 +115,9 @@ static __always_inline void ip_set_v4(struct ip *a, __be32 address)
 	w[3] = address;
 }
 
-static __always_inline bool has_ports(const struct packet *p)
+static __always_inline bool has_ports(__u8 protocol)
 {
-	return p->tuple.protocol == IPPROTO_TCP || p->tuple.protocol == IPPROTO_UDP || p->tuple.protocol == IPPROTO_SCTP;
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
 }
 
 static __always_inline bool is_tcp(const struct packet *p)

@@ -52,12 +52,14 @@ enum {
 	ICMP4_HOST = 1, /* codes of unreachable */
 	ICMP4_PORT = 3,
 	ICMP4_TOO_BIG = 4,
+	ICMP4_PROHIBITED = 13, /* RFC 1812 section 5.2.7.1 */
 	ICMP4_TIME_EXCEEDED = 11,
 	ICMP4_PARAMETER = 12,
 	ICMP6_ECHO = 128,
 	ICMP6_ECHO_REPLY = 129,
 	ICMP6_UNREACHABLE = 1,
-	ICMP6_ADDRESS = 3, /* codes of unreachable */
+	ICMP6_PROHIBITED = 1, /* codes of unreachable */
+	ICMP6_ADDRESS = 3,
 	ICMP6_PORT = 4,
 	ICMP6_TOO_BIG = 2,
 	ICMP6_PARAMETER = 4,

@@ -6,9 +6,9 @@
 #ifndef WEIR_SERVICE_H
 #define WEIR_SERVICE_H
 
-#include "answer.h"
 #include "begin.h"
 #include "frontend.h"
+#include "deny.h"
 #include "keepalive.h"
 #include "l2.h"
 #include "segment.h"
@@ -112,6 +112,7 @@ static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p,
 		return frontend->flags & FRONTEND_EXISTS && !is_midway(p) ? drop(p, REASON_NO_LOCAL_ENDPOINT)
 									  : refusal(p, REASON_NO_ENDPOINT);
 	step = flow_begin(skb, p, frontend, flow, origin);
+	p->fresh = step == STEP_NEXT;
 	return step == STEP_NEXT ? STEP_FORWARD : step;
 }
 
@@ -188,17 +189,12 @@ static __noinline enum step reply_shortcut(struct __sk_buff *skb, struct packet 
 	return send_by(&fib, action);
 }
 
-/* Everything about services that happens where a packet enters the node. */
-static __always_inline must_use enum step service_ingress(struct __sk_buff *skb, struct packet *p, enum origin origin,
-							  struct flow *flow, long *action)
+/* A packet, where it enters the node, that may be a reply which does not go through the node's stack. */
+static __always_inline must_use enum step service_reply(struct __sk_buff *skb, struct packet *p, long *action)
 {
-	enum step step = to_frontend(skb, p, origin, flow);
+	enum step step = from_snat(skb, p, action);
 
-	if (step == STEP_NEXT)
-		step = from_snat(skb, p, action);
-	if (step == STEP_NEXT)
-		step = reply_shortcut(skb, p, action);
-	return step;
+	return step == STEP_NEXT ? reply_shortcut(skb, p, action) : step;
 }
 
 /* Carries out what the stages decided. */
@@ -215,6 +211,8 @@ static __always_inline must_use enum step carry_out(struct __sk_buff *skb, struc
 		step = send_tunnelled(skb, p, flow, action);
 	if (step == STEP_REFUSE)
 		step = refuse(skb, p);
+	if (step == STEP_REJECT)
+		step = reject(skb, p);
 	if (step == STEP_TOO_BIG)
 		step = answer_too_big(skb, p);
 	if (step == STEP_ANSWER)

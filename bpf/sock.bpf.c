@@ -151,7 +151,7 @@ static __noinline long translate(struct bpf_sock_addr *ctx, struct packet *p, en
 		return SOCKET_GOES_ON;
 	if (!frontend->inside.size)
 		return frontend->flags & FRONTEND_EXISTS ? refuse(p, REASON_NO_LOCAL_ENDPOINT, -EHOSTUNREACH)
-					: refuse(p, REASON_NO_ENDPOINT, -ECONNREFUSED);
+							 : refuse(p, REASON_NO_ENDPOINT, -ECONNREFUSED);
 	if (constancy == CHOOSE_ONCE)
 		backend = backend_before(&key, &id);
 	if (!backend) {

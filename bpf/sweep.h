@@ -7,6 +7,7 @@
 #define WEIR_SWEEP_H
 
 #include "flow.h"
+#include "recount.h"
 
 enum {
 	/* seconds; TCP's follow RFC 5382 section 5 (2 h 4 min established, 4 min opening or closing), UDP's RFC 4787 section 4.3 */

@@ -38,7 +38,7 @@ __noinline enum step to_vip(struct __sk_buff *skb, struct packet *p)
 		return STEP_PASS;
 	if (p->fragment == FRAGMENT_LOST)
 		return drop(p, REASON_FRAGMENT);
-	if (has_ports(p))
+	if (has_ports(p->tuple.protocol))
 		return refusal(p, reason);
 	if (!is_icmp(p) || !is_echo_request(skb, p))
 		return drop(p, reason);

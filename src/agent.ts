@@ -12,6 +12,8 @@ import type { DesiredService, Settings } from './core/desired.js';
 import type { Problem, Source } from './core/model.js';
 import { deviceRoles, type Network, type Roles } from './core/network.js';
 import { chooseDevices, clusterRanges, settingsFingerprint, settingsOf, tunnelSources } from './core/settings.js';
+import { PolicyCompiler } from './core/policy/compiler.js';
+import type { Target as PolicyTarget } from './core/policy/transition.js';
 import { Store } from './core/store.js';
 import { describeError } from './errors.js';
 import { NetworkMonitor } from './host/monitor.js';
@@ -21,6 +23,8 @@ import type { AgentOptions } from './options.js';
 const HOUSEKEEPING_INTERVAL = 1_000;
 const NETWORK_DELAY = 30;
 
+const NO_POLICY: PolicyTarget = { classes: new Map(), sets: new Map(), subjects: new Map() };
+
 export class Agent implements Disposable {
   readonly #options: AgentOptions;
   readonly #log: Log;
@@ -28,6 +32,7 @@ export class Agent implements Disposable {
   readonly #reporter: Reporter;
   readonly #plane: Plane;
   readonly #observation: Observation;
+  readonly #compiler: PolicyCompiler;
   #network: Network;
   #roles: Roles;
   #settings: Settings;
@@ -41,6 +46,8 @@ export class Agent implements Disposable {
   #stale = false;
   /** Every service is to be compared, not only those that have changed. */
   #all = true;
+  /** What policy comes to has not reached the kernel. */
+  #unenforced = false;
 
   /** Opens the dataplane, which adopts what an earlier agent has left. Throws as that does, and WEIR_DEVICE. */
   constructor(options: AgentOptions, log: Log, network: Network, objectPath: string) {
@@ -49,6 +56,8 @@ export class Agent implements Disposable {
     this.#network = network;
     this.#roles = chooseDevices(network, options);
     this.#settings = settingsOf(options, network, this.#roles, this.#store.nodes);
+    const { nodeName, denyAction } = options;
+    this.#compiler = new PolicyCompiler(this.#store.policy, { nodeName, denyAction });
     this.#reporter = new Reporter(log);
     const report = (problem: Problem): void => this.#reporter.report(problem);
     this.#plane =
@@ -61,6 +70,8 @@ export class Agent implements Disposable {
       eligible: () => this.#store.nodes.get(options.nodeName)?.eligible ?? true,
     });
     this.#listen();
+    if (options.runFirewall && !this.#plane.enforce)
+      log('warn', 'network policies are not enforced yet by this dataplane: --run-firewall has no effect');
   }
 
   /** Runs until the signal; the dataplane stays when it ends. */
@@ -116,7 +127,8 @@ export class Agent implements Disposable {
   #firstSync(): void {
     const started = performance.now();
     const { desired, gone } = this.#take();
-    const writes = this.#apply(desired, gone) + this.#follow() + this.#early;
+    const enforced = this.#enforce(true);
+    const writes = enforced + this.#apply(desired, gone) + this.#follow() + this.#early;
     this.#plane.recordSync();
     this.#succeeded(started);
     const took = Math.round(performance.now() - started);
@@ -138,15 +150,26 @@ export class Agent implements Disposable {
   /** What has changed since, down to the kernel. */
   #flush(): void {
     const started = performance.now();
+    const enforced = this.#enforce(false);
     const { desired, gone } = this.#take();
-    const writes = desired.length + gone.length > 0 ? this.#apply(desired, gone) : 0;
+    const writes = enforced + (desired.length + gone.length > 0 ? this.#apply(desired, gone) : 0);
     this.#succeeded(started);
     if (writes === 0) return;
     this.#plane.recordSync();
-    const names = [...desired.map((service) => service.key), ...gone];
+    const names = [...(enforced > 0 ? ['policy'] : []), ...desired.map((service) => service.key), ...gone];
     const shown = names.slice(0, 3).join(',') + (names.length > 3 ? `,+${names.length - 3}` : '');
     const took = (performance.now() - started).toFixed(1);
     this.#log('info', `applied services=${shown} entries-changed=${writes} took=${took}ms`);
+  }
+
+  /** Policy first: what is served anew is judged by what holds now. */
+  #enforce(first: boolean): number {
+    const { classes, sets, subjects } = this.#compiler.update();
+    if (!first && !this.#unenforced && classes.size + sets.size + subjects.size === 0) return 0;
+    this.#unenforced = true;
+    const writes = this.#plane.enforce?.(this.#options.runFirewall ? this.#compiler.state : NO_POLICY) ?? 0;
+    this.#unenforced = false;
+    return writes;
   }
 
   #take(): { desired: DesiredService[]; gone: string[] } {

@@ -1,5 +1,5 @@
 /** The agent's settings, as the command line gives them. */
-import type { Forwarding, Scheduler } from './core/model.js';
+import type { DenyAction, Forwarding, Scheduler } from './core/model.js';
 import type { Prefix } from './core/net.js';
 import type { NodePortRule } from './core/network.js';
 import type { XdpRequest } from './loader/xdp.js';
@@ -37,6 +37,14 @@ export interface AgentOptions {
   readonly runServiceProxy: boolean;
   /** ms for which a removed backend keeps its TCP flows. */
   readonly drainTimeout: number;
+  /** Whether network policies are enforced. */
+  readonly runFirewall: boolean;
+  /** What becomes of denied packets where neither policy nor namespace says. */
+  readonly denyAction: DenyAction;
+  readonly defaultDenyUnknown: boolean;
+  readonly keepEstablished: boolean;
+  /** ms after the first start during which UDP that is under way is let through if either end may open it. */
+  readonly takeoverGrace: number;
   readonly health: Listen | undefined;
   readonly metrics: Listen | undefined;
   readonly flowEntries: { readonly v4: number; readonly v6: number } | undefined;

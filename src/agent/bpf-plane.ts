@@ -5,6 +5,7 @@ import type { Problem } from '../core/model.js';
 import type { Ip } from '../core/net.js';
 import { bindings } from '../core/network.js';
 import { checkCgroup } from '../loader/cgroup.js';
+import type { Target as PolicyTarget } from '../core/policy/transition.js';
 import { ticksPerSecond } from '../loader/clock.js';
 import { type Dataplane, openDataplane } from '../loader/dataplane.js';
 import { netnsCookie } from '../loader/devices.js';
@@ -20,6 +21,7 @@ import type { Measures } from '../metrics/weir.js';
 import type { AgentOptions } from '../options.js';
 import { Applier } from './applier.js';
 import { Attachments } from './attachments.js';
+import { PolicyEnforcer } from './policy-enforcer.js';
 import type { Log } from './log.js';
 import { PinCheck } from './pin-check.js';
 import type { NodeFacts, Plane } from './plane.js';
@@ -38,6 +40,7 @@ export class BpfPlane implements Plane {
   readonly #tables: KernelTables;
   readonly #config: Table<number, Config>;
   readonly #applier: Applier;
+  readonly #policy: PolicyEnforcer;
   readonly #attachments: Attachments;
   readonly #sweeper: Sweeper;
   readonly #sockets: Sockets;
@@ -84,6 +87,7 @@ export class BpfPlane implements Plane {
       report,
       options.drainTimeout,
     );
+    this.#policy = new PolicyEnforcer(this.#tables, this.#config, options, () => this.#applier.syncNode());
     this.#generation = this.#config.get(0)?.generation ?? 0n;
     this.#writeConfig(false);
     applySysctls(bpfRoot, log);
@@ -95,6 +99,8 @@ export class BpfPlane implements Plane {
 
   async begin(): Promise<void> {
     await this.#sweeper.sweep();
+    this.#policy.begin(this.#sweeper.clock.ticks);
+    this.#writeConfig(false);
     this.#sockets.attach();
   }
 
@@ -105,7 +111,8 @@ export class BpfPlane implements Plane {
   follow(facts: NodeFacts): number {
     this.#facts = facts;
     this.#attachments.follow(facts.network, facts.roles);
-    return this.#applier.syncNode();
+    const moved = this.#policy.follow(facts.network);
+    return moved + this.#applier.syncNode();
   }
 
   services(): string[] {
@@ -127,6 +134,10 @@ export class BpfPlane implements Plane {
     return writes;
   }
 
+  enforce(policy: PolicyTarget): number {
+    return this.#policy.enforce(policy);
+  }
+
   drained(): string[] {
     return this.#applier.drained();
   }
@@ -136,6 +147,7 @@ export class BpfPlane implements Plane {
   }
 
   recover(): void {
+    this.#policy.recover();
     this.#applier.recover();
   }
 
@@ -165,7 +177,8 @@ export class BpfPlane implements Plane {
     this.#dataplane[Symbol.dispose]();
   }
 
-  #describeNode(endpoints: NodeState['endpoints']): NodeState {
+  #describeNode(served: NodeState['endpoints']): NodeState {
+    const endpoints = this.#policy.endpoints(served);
     const { network, roles, sources, cluster } = this.#facts;
     const { uplinks, pods, bridges } = roles;
     return {
@@ -195,6 +208,7 @@ export class BpfPlane implements Plane {
       ticksPerSecond: ticksPerSecond(),
       netnsCookie: netnsCookie(),
       fastPath: this.#options.fastPath ? 1 : 0,
+      ...this.#policy.settings(),
       ...(this.#sweeper.clock.ticks > 0n ? this.#sweeper.clock : { ticks, ticksTime }),
       ...serviceConfig(this.#options),
     });

@@ -1,5 +1,5 @@
 /** The flags of the agent, and the options that they make. */
-import { FORWARDINGS, SCHEDULERS } from '../core/model.js';
+import { DENY_ACTIONS, FORWARDINGS, SCHEDULERS } from '../core/model.js';
 import { XDP_MODES } from '../loader/xdp.js';
 import { type AgentOptions, DATAPLANES } from '../options.js';
 import { BPF_ROOT } from './common-flags.js';
@@ -79,6 +79,13 @@ export const STATE_FLAGS = {
     '',
   ),
   runServiceProxy: flag('--run-service-proxy [BOOL]', 'whether services are served', bool, 'true', 'true'),
+  runFirewall: flag('--run-firewall [BOOL]', 'whether network policies are enforced', bool, 'true', 'true'),
+  denyAction: flag(
+    '--deny-action <ACTION>',
+    'drop or reject, for policies and namespaces that do not say',
+    oneOf(DENY_ACTIONS),
+    'drop',
+  ),
   bpfRoot: BPF_ROOT,
 } as const;
 
@@ -103,7 +110,6 @@ export const AGENT_FLAGS = {
     listen,
     '127.0.0.1:10249',
   ),
-  runFirewall: optional('--run-firewall [BOOL]', 'without effect yet: no network policy is enforced', bool, 'true'),
   serviceCidr: flag(
     '--service-cidr <CIDRS>',
     'where ClusterIPs are given out: addresses that no service has are refused',
@@ -117,37 +123,41 @@ export const AGENT_FLAGS = {
     'false',
     'true',
   ),
-  takeoverGrace: flag('--takeover-grace <DURATION>', 'without effect yet', duration, '60s'),
-  keepEstablished: optional('--keep-established [BOOL]', 'without effect yet', bool, 'true'),
-  denyAction: flag('--deny-action <ACTION>', 'without effect yet', oneOf(['drop', 'reject']), 'drop'),
-  defaultDenyUnknown: optional('--default-deny-unknown [BOOL]', 'not available yet', bool, 'true'),
+  takeoverGrace: flag(
+    '--takeover-grace <DURATION>',
+    'after the first start: how long UDP under way is let through if either end may open it',
+    duration,
+    '60s',
+  ),
+  keepEstablished: flag(
+    '--keep-established [BOOL]',
+    'whether flows that a change of policy no longer allows go on',
+    bool,
+    'false',
+    'true',
+  ),
+  defaultDenyUnknown: flag(
+    '--default-deny-unknown [BOOL]',
+    'whether addresses at pod devices that no known pod has are cut off',
+    bool,
+    'false',
+    'true',
+  ),
 } as const;
 
 type StateValues = Values<typeof STATE_FLAGS>;
 
 /** The options for an agent, or a usage error where flags do not go together. */
 export function agentOptions(values: Values<typeof AGENT_FLAGS>, context: Context): AgentOptions {
-  const unavailable = { '--default-deny-unknown': values.defaultDenyUnknown };
-  for (const [name, value] of Object.entries(unavailable)) {
-    if (value) throw usageError(`${name}: "true" cannot be obeyed: this flag is not available yet`);
-  }
   const { xdp, snatPorts, healthBindAddress, metricsBindAddress, fastPath, cgroup, drainTimeout, flowEntries } = values;
-  const { serviceCidr, masqueradeAll } = values;
   const health = healthBindAddress === 'nowhere' ? undefined : healthBindAddress;
   const metrics = metricsBindAddress === 'nowhere' ? undefined : metricsBindAddress;
-  const own = {
-    xdp,
-    snatPorts,
-    health,
-    metrics,
-    fastPath,
-    cgroup,
-    drainTimeout,
-    flowEntries,
-    serviceCidr,
-    masqueradeAll,
+  const { serviceCidr, masqueradeAll, takeoverGrace, keepEstablished, defaultDenyUnknown } = values;
+  return {
+    ...stateOptions(values, context),
+    ...{ xdp, snatPorts, health, metrics, fastPath, cgroup, drainTimeout, flowEntries },
+    ...{ serviceCidr, masqueradeAll, takeoverGrace, keepEstablished, defaultDenyUnknown },
   };
-  return { ...stateOptions(values, context), ...own };
 }
 
 export type StateOptions = Omit<
@@ -162,6 +172,9 @@ export type StateOptions = Omit<
   | 'flowEntries'
   | 'serviceCidr'
   | 'masqueradeAll'
+  | 'takeoverGrace'
+  | 'keepEstablished'
+  | 'defaultDenyUnknown'
 >;
 
 export function stateOptions(values: StateValues, context: Context): StateOptions {
@@ -188,6 +201,8 @@ export function stateOptions(values: StateValues, context: Context): StateOption
     clusterCidr: values.clusterCidr,
     serviceProxyName: values.serviceProxyName,
     runServiceProxy,
+    runFirewall: values.runFirewall,
+    denyAction: values.denyAction,
   };
 }
 

@@ -33,7 +33,6 @@ export const agentCommand = defineCommand({
     const lock = lockRoot(place); // before anything in the kernel is touched
     try {
       if (dataplane === 'bpf') forgetSync(bpfRoot);
-      if (values.runFirewall) log('warn', 'network policies are not enforced yet: --run-firewall has no effect');
       await runAgent(options, log, context);
     } finally {
       lock[Symbol.dispose]();

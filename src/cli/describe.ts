@@ -16,11 +16,13 @@ import {
   decodeLocalBackend,
   decodeLocalKey,
   decodeName,
+  decodePolicyKey,
   decodePrefixKey,
   decodeUplink,
   DEVICE_FLAG,
   DEVICE_ROLE,
   type Frontend,
+  POLICY_CLASS,
   type PrefixKey,
   SCHEDULER,
   type Selection,
@@ -79,6 +81,11 @@ export class Describer {
         const prefix = formatPrefix(prefixOf({ address, bits: bits - 32 }));
         return `${owner === 0 ? 'cluster' : this.#service(owner, side)} ${prefix}`;
       }
+      case 'weir_policy': {
+        const { set, class: peers, protocol, port, bits } = decodePolicyKey(key);
+        return `set ${set} class ${peers} ${protocol === 0 ? 'any' : protocolName(protocol)} ${port}/${bits}`;
+      }
+      case 'weir_classes':
       case 'weir_sources':
         return formatPrefix(prefixOf(decodePrefixKey(key)));
       default:
@@ -102,8 +109,13 @@ export class Describer {
         return { role: roleName(role), flags: flagNames(flags), uplink };
       }
       case 'weir_endpoints': {
-        const { ifindex, flags } = decodeEndpoint(value);
-        return { device: ifindex === 0 ? '?' : this.#device(ifindex), host: (flags & BACKEND_FLAG.HOST) !== 0 };
+        const { ifindex, flags, pod, ...sets } = decodeEndpoint(value);
+        const device = ifindex === 0 ? '?' : this.#device(ifindex);
+        return { device, host: (flags & BACKEND_FLAG.HOST) !== 0, pod: pod !== 0, ...sets };
+      }
+      case 'weir_classes': {
+        const id = value.readUInt32LE(0);
+        return { class: id === POLICY_CLASS.NODE ? 'this node' : id };
       }
       case 'weir_uplinks':
         return this.#uplink(value);

@@ -2,7 +2,9 @@
 import type { DesiredService } from '../core/desired.js';
 import type { Problem, Source } from '../core/model.js';
 import type { Ip } from '../core/net.js';
-import { bindings, type Network } from '../core/network.js';
+import { bindings, type Network, ownAddresses } from '../core/network.js';
+import { compilePolicy } from '../core/policy/compiler.js';
+import type { Target as PolicyTarget } from '../core/policy/transition.js';
 import { chooseDevices, clusterRanges, settingsOf, tunnelSources } from '../core/settings.js';
 import { Store } from '../core/store.js';
 import { WeirError } from '../errors.js';
@@ -12,9 +14,14 @@ import type { StateOptions } from './agent-flags.js';
 export interface DesiredState {
   readonly services: readonly DesiredService[];
   readonly problems: readonly Problem[];
+  readonly policy: PolicyTarget;
+  /** This node's addresses, exempt from policy. */
+  readonly own: readonly Ip[];
   /** The tables about this node, given the endpoints on it (those that end included). */
-  node(endpoints: ReadonlyMap<Ip, { readonly host: boolean }>): NodeState;
+  node(endpoints: NodeState['endpoints']): NodeState;
 }
+
+const NO_POLICY: PolicyTarget = { classes: new Map(), sets: new Map(), subjects: new Map() };
 
 /** ms for an API server to hand out everything. */
 const PATIENCE = 60_000;
@@ -67,6 +74,8 @@ export function desiredState(
   return {
     services,
     problems: services.flatMap((service) => service.problems),
+    policy: options.runFirewall ? compilePolicy(store.policy, options) : NO_POLICY,
+    own: ownAddresses(network),
     node: (endpoints) => ({
       ...{ uplinks, pods, bridges, xdp, endpoints, sources, cluster },
       bindings: bindings(network, pods, endpoints.keys()),

@@ -2,15 +2,16 @@
 import { statSync } from 'node:fs';
 import type { Problem } from '../core/model.js';
 import type { Write } from '../core/plan.js';
-import { formatSocket } from '../core/net.js';
+import { formatSocket, type Ip } from '../core/net.js';
 import type { Network } from '../core/network.js';
 import { readNetwork } from '../host/network.js';
 import { listPins } from '../loader/pins.js';
 import { queryXdp } from '../loader/xdp.js';
 import { KernelTables } from '../maps/kernel-tables.js';
 import { decodeBackend, decodeName, MAPS } from '../maps/layout.js';
-import { NodeTables } from '../maps/node.js';
 import { localEndpoints } from '../maps/local-endpoints.js';
+import { type NodeEndpoint, NodeTables } from '../maps/node.js';
+import { PolicyTables } from '../maps/policy.js';
 import { type Change, ServiceTables } from '../maps/services.js';
 import { openTable } from '../maps/table.js';
 import { STATE_FLAGS, stateOptions, type StateOptions } from './agent-flags.js';
@@ -55,8 +56,12 @@ async function compare(options: StateOptions, context: Context): Promise<Differe
   state.problems.forEach(report);
   const services = new ServiceTables(tables, { drain: DRAIN, clock: () => 0 });
   const change = services.prepare(state.services, goneFrom(services, state));
-  const endpoints = new Map([...change.next.values()].flatMap((rows) => [...localEndpoints(rows)]));
-  const writes = [...change.writes, ...new NodeTables(tables).prepare(state.node(endpoints))];
+  const policy = new PolicyTables(tables, () => 0).preview(state.policy, state.own);
+  const endpoints = new Map<Ip, NodeEndpoint>([...change.next.values()].flatMap((rows) => [...localEndpoints(rows)]));
+  for (const [ip, sets] of policy.endpoints)
+    endpoints.set(ip, { host: endpoints.get(ip)?.host ?? false, policy: sets });
+  const node = new NodeTables(tables).prepare(state.node(endpoints));
+  const writes = [...change.writes, ...policy.writes, ...node];
   return differences(writes, new Describer(meanings(tables, change, writes), network.links));
 }
 

@@ -1,5 +1,5 @@
 /** `weir drops`: what ended here lately, and why. */
-import { formatSocket, protocolName } from '../core/net.js';
+import { formatSocket, type Ip, protocolName } from '../core/net.js';
 import { type Drop, type DropKey, HOOK, MAPS, REASON_TEXT } from '../maps/layout.js';
 import { openTable } from '../maps/table.js';
 import { defineCommand, type ExitCode } from './command.js';
@@ -73,12 +73,27 @@ async function followDrops(root: string, output: Format, context: Context): Prom
 function listDrops(root: string, { now, monotonic }: Context): DropRow[] {
   const [wall, clock] = [now(), monotonic()];
   using table = openTable(root, MAPS.weir_drops);
+  using names = openTable(root, MAPS.weir_names);
+  using endpoints = openTable(root, MAPS.weir_endpoints);
+  const known: Names = {
+    of: (id) => (id === 0 ? '' : (names.get(id)?.text ?? '')),
+    pod: (ip) => endpoints.get(ip)?.pod ?? 0,
+  };
   const found = [...table.entries()].sort(([, a], [, b]) => (a.last < b.last ? -1 : a.last > b.last ? 1 : 0));
-  return found.map(([key, drop]) => dropRow(key, drop, wall - Number((clock - drop.last) / 1_000_000n)));
+  return found.map(([key, drop]) => dropRow(key, drop, wall - Number((clock - drop.last) / 1_000_000n), known));
 }
 
-function dropRow({ reason, hook, source, destination, protocol, port }: DropKey, drop: Drop, time: number): DropRow {
+interface Names {
+  /** '' where the number stands for nothing any more. */
+  of(id: number): string;
+  /** Number of the name of the pod that has the address now, 0: none. */
+  pod(ip: Ip): number;
+}
+
+function dropRow(key: DropKey, drop: Drop, time: number, names: Names): DropRow {
+  const { reason, hook, source, destination, protocol, port } = key;
   const inwards = hook !== HOOK.UP_OUT && hook !== HOOK.POD_IN; // pod_in sees what comes from the pod
+  const atPod = hook === HOOK.POD_IN || hook === HOOK.POD_OUT;
   return {
     time: new Date(time).toISOString(),
     reason: REASON_TEXT[reason]?.name ?? `${reason}`,
@@ -87,8 +102,8 @@ function dropRow({ reason, hook, source, destination, protocol, port }: DropKey,
     destination,
     protocol: protocolName(protocol),
     port,
-    pod: '',
-    policies: [],
+    pod: atPod ? names.of(names.pod(inwards ? destination : source)).replace(/^Pod /, '') : '',
+    policies: /^Policies (\S+) /.exec(names.of(drop.rule))?.[1]?.split(',') ?? [],
     count: Number(drop.count),
     hook: HOOKS[hook] ?? `${hook}`,
   };

@@ -127,6 +127,11 @@ export function onLinkPrefixes(network: Network, links: readonly Link[]): Prefix
   return network.routes.filter((route) => route.direct && names.has(route.device)).map((route) => route.destination);
 }
 
+/** Every address on the node's own devices, each once, sorted. */
+export function ownAddresses(network: Network): Ip[] {
+  return [...new Set(network.links.flatMap((link) => link.addresses.map(({ ip }) => ip)))].sort();
+}
+
 /** Where node ports are served: on all addresses of the uplinks, on the first of each family, or on those within prefixes. */
 export type NodePortRule = 'all' | 'primary' | readonly Prefix[];
 

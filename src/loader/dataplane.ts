@@ -174,8 +174,10 @@ const TICK_SIZE = 4;
 
 function sizeFlows(object: BpfObject, { flowEntries }: DataplaneOptions): void {
   if (!flowEntries) return;
-  object.maps().get('weir_flows4')?.setMaxEntries(flowEntries.v4);
-  object.maps().get('weir_flows6')?.setMaxEntries(flowEntries.v6);
+  for (const table of ['weir_flows', 'weir_admitted']) {
+    object.maps().get(`${table}4`)?.setMaxEntries(flowEntries.v4);
+    object.maps().get(`${table}6`)?.setMaxEntries(flowEntries.v6);
+  }
 }
 
 function prepareXdp(object: BpfObject, mode: 'plain' | 'frags' | 'none'): void {

@@ -37,6 +37,9 @@ export const RANKS = {
   weir_local: 3,
   slots: 4,
   weir_frontends: 5,
+  weir_policy: 1,
+  weir_policysets: 2,
+  weir_classes: 3,
   weir_vips: 6, // last to come and first to go: a port that is not known yet would be refused
 } as const;
 export type RankedTable = keyof typeof RANKS;

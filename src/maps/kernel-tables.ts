@@ -15,6 +15,9 @@ const WRITTEN = [
   'weir_backends',
   'weir_local',
   'weir_frontends',
+  'weir_policy',
+  'weir_policysets',
+  'weir_classes',
   'weir_vips',
 ] as const satisfies readonly RankedTable[];
 type WrittenTable = (typeof WRITTEN)[number];

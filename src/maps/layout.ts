@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0x5c143c25;
+export const LAYOUT_HASH = 0x5752f892;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;
@@ -144,6 +144,28 @@ export const SOCKET_SIDE = {
   BACKEND: 2,
 } as const;
 
+/** enum policy_flag */
+export const POLICY_FLAG = {
+  /** of and for an address that is no known pod's nothing passes a pod's device */
+  DENY_UNKNOWN: 1,
+  /** a flow that was allowed goes on whatever has changed since */
+  KEEP_ESTABLISHED: 2,
+} as const;
+
+/** enum policy_class */
+export const POLICY_CLASS = {
+  /** in rules only */
+  ANYONE: 0,
+  /** this node's own addresses: exempt from policy */
+  NODE: 1,
+} as const;
+
+/** enum policy_set_flag */
+export const POLICY_SET_FLAG = {
+  /** what is denied is answered: TCP by RST, the rest by administratively prohibited */
+  REJECT: 1,
+} as const;
+
 /** enum reason */
 export const REASON = {
   /** header truncated or inconsistent with the packet's length */
@@ -180,6 +202,12 @@ export const REASON = {
   UNKNOWN_PORT: 16,
   /** the address is in --service-cidr and no service has it: refused */
   UNALLOCATED: 17,
+  /** no ingress rule of the policies that isolate the pod allows it */
+  POLICY_INGRESS: 18,
+  /** no egress rule of the policies that isolate the pod allows it */
+  POLICY_EGRESS: 19,
+  /** to or from an address at a pod's device that no known pod has (--default-deny-unknown) */
+  UNKNOWN_ENDPOINT: 20,
   /** translated and sent towards the backend */
   FORWARDED_NAT: 64,
   /** encapsulated and sent towards the backend's node */
@@ -196,6 +224,8 @@ export const REASON = {
   ECHO: 70,
   /** sent as it is to the backend's Ethernet address */
   FORWARDED_L2: 71,
+  /** passed, but a policy that is only audited would have denied it */
+  AUDITED: 72,
   COUNT: 96,
 } as const;
 
@@ -224,6 +254,12 @@ export const REASON_TEXT: Readonly<Record<number, { readonly name: string; reado
   15: { name: 'source-range', text: "the source is in none of the service's loadBalancerSourceRanges" },
   16: { name: 'unknown-port', text: "the address is a service's, the port is none of its ports: refused" },
   17: { name: 'unallocated', text: 'the address is in --service-cidr and no service has it: refused' },
+  18: { name: 'policy-ingress', text: 'no ingress rule of the policies that isolate the pod allows it' },
+  19: { name: 'policy-egress', text: 'no egress rule of the policies that isolate the pod allows it' },
+  20: {
+    name: 'unknown-endpoint',
+    text: "to or from an address at a pod's device that no known pod has (--default-deny-unknown)",
+  },
   64: { name: 'forwarded-nat', text: 'translated and sent towards the backend' },
   65: { name: 'forwarded-dsr', text: "encapsulated and sent towards the backend's node" },
   66: { name: 'reply', text: "a backend's reply, given back the frontend's address" },
@@ -232,6 +268,115 @@ export const REASON_TEXT: Readonly<Record<number, { readonly name: string; reado
   69: { name: 'unrecorded', text: 'forwarded by the hash alone, because new flows arrived too fast to record' },
   70: { name: 'echo', text: "ICMP echo to a service's address, answered" },
   71: { name: 'forwarded-l2', text: "sent as it is to the backend's Ethernet address" },
+  72: { name: 'audited', text: 'passed, but a policy that is only audited would have denied it' },
+};
+
+/** struct flow4_key, 16 bytes */
+export interface Flow4Key {
+  readonly source: number;
+  readonly destination: number;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly protocol: number;
+}
+
+export function encodeFlow4Key(value: Flow4Key, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 16);
+  buffer.writeUInt32BE(value.source, offset);
+  buffer.writeUInt32BE(value.destination, offset + 4);
+  buffer.writeUInt16BE(value.sourcePort, offset + 8);
+  buffer.writeUInt16BE(value.destinationPort, offset + 10);
+  buffer.writeUInt8(value.protocol, offset + 12);
+}
+
+export function decodeFlow4Key(buffer: Buffer, offset = 0): Flow4Key {
+  return {
+    source: buffer.readUInt32BE(offset),
+    destination: buffer.readUInt32BE(offset + 4),
+    sourcePort: buffer.readUInt16BE(offset + 8),
+    destinationPort: buffer.readUInt16BE(offset + 10),
+    protocol: buffer.readUInt8(offset + 12),
+  };
+}
+
+export const flow4KeyCodec: Codec<Flow4Key> = {
+  name: 'flow4_key',
+  size: 16,
+  encode: encodeFlow4Key,
+  decode: decodeFlow4Key,
+};
+
+/** struct admitted, 32 bytes */
+export interface Admitted {
+  readonly seen: bigint;
+  readonly egress: number;
+  readonly ingress: number;
+  readonly egressRule: number;
+  readonly ingressRule: number;
+  readonly lowerBegan: number;
+}
+
+export function encodeAdmitted(value: Admitted, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 32);
+  buffer.writeBigUInt64LE(value.seen, offset);
+  buffer.writeUInt32LE(value.egress, offset + 8);
+  buffer.writeUInt32LE(value.ingress, offset + 12);
+  buffer.writeUInt32LE(value.egressRule, offset + 16);
+  buffer.writeUInt32LE(value.ingressRule, offset + 20);
+  buffer.writeUInt32LE(value.lowerBegan, offset + 24);
+}
+
+export function decodeAdmitted(buffer: Buffer, offset = 0): Admitted {
+  return {
+    seen: buffer.readBigUInt64LE(offset),
+    egress: buffer.readUInt32LE(offset + 8),
+    ingress: buffer.readUInt32LE(offset + 12),
+    egressRule: buffer.readUInt32LE(offset + 16),
+    ingressRule: buffer.readUInt32LE(offset + 20),
+    lowerBegan: buffer.readUInt32LE(offset + 24),
+  };
+}
+
+export const admittedCodec: Codec<Admitted> = {
+  name: 'admitted',
+  size: 32,
+  encode: encodeAdmitted,
+  decode: decodeAdmitted,
+};
+
+/** struct flow6_key, 40 bytes */
+export interface Flow6Key {
+  readonly source: Ip;
+  readonly destination: Ip;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly protocol: number;
+}
+
+export function encodeFlow6Key(value: Flow6Key, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 40);
+  writeIp(buffer, offset, value.source);
+  writeIp(buffer, offset + 16, value.destination);
+  buffer.writeUInt16BE(value.sourcePort, offset + 32);
+  buffer.writeUInt16BE(value.destinationPort, offset + 34);
+  buffer.writeUInt8(value.protocol, offset + 36);
+}
+
+export function decodeFlow6Key(buffer: Buffer, offset = 0): Flow6Key {
+  return {
+    source: readIp(buffer, offset),
+    destination: readIp(buffer, offset + 16),
+    sourcePort: buffer.readUInt16BE(offset + 32),
+    destinationPort: buffer.readUInt16BE(offset + 34),
+    protocol: buffer.readUInt8(offset + 36),
+  };
+}
+
+export const flow6KeyCodec: Codec<Flow6Key> = {
+  name: 'flow6_key',
+  size: 40,
+  encode: encodeFlow6Key,
+  decode: decodeFlow6Key,
 };
 
 /** struct affinity_key, 20 bytes */
@@ -354,7 +499,32 @@ export const backendCodec: Codec<Backend> = {
   decode: decodeBackend,
 };
 
-/** struct config, 128 bytes */
+/** struct prefix_key, 20 bytes */
+export interface PrefixKey {
+  readonly bits: number;
+  readonly address: Ip;
+}
+
+export function encodePrefixKey(value: PrefixKey, buffer: Buffer, offset = 0): void {
+  buffer.writeUInt32LE(value.bits, offset);
+  writeIp(buffer, offset + 4, value.address);
+}
+
+export function decodePrefixKey(buffer: Buffer, offset = 0): PrefixKey {
+  return {
+    bits: buffer.readUInt32LE(offset),
+    address: readIp(buffer, offset + 4),
+  };
+}
+
+export const prefixKeyCodec: Codec<PrefixKey> = {
+  name: 'prefix_key',
+  size: 20,
+  encode: encodePrefixKey,
+  decode: decodePrefixKey,
+};
+
+/** struct config, 144 bytes */
 export interface Config {
   readonly layout: number;
   readonly pid: number;
@@ -376,10 +546,13 @@ export interface Config {
   readonly service4Mask: number;
   readonly service6: Ip;
   readonly service6Mask: Ip;
+  readonly policyEpoch: number;
+  readonly policyFlags: number;
+  readonly graceUntil: bigint;
 }
 
 export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 128);
+  buffer.fill(0, offset, offset + 144);
   buffer.writeUInt32LE(value.layout, offset);
   buffer.writeUInt32LE(value.pid, offset + 4);
   buffer.writeUInt32LE(value.dataplane, offset + 8);
@@ -400,6 +573,9 @@ export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
   buffer.writeUInt32BE(value.service4Mask, offset + 88);
   writeIp(buffer, offset + 92, value.service6);
   writeIp(buffer, offset + 108, value.service6Mask);
+  buffer.writeUInt32LE(value.policyEpoch, offset + 128);
+  buffer.writeUInt32LE(value.policyFlags, offset + 132);
+  buffer.writeBigUInt64LE(value.graceUntil, offset + 136);
 }
 
 export function decodeConfig(buffer: Buffer, offset = 0): Config {
@@ -424,12 +600,15 @@ export function decodeConfig(buffer: Buffer, offset = 0): Config {
     service4Mask: buffer.readUInt32BE(offset + 88),
     service6: readIp(buffer, offset + 92),
     service6Mask: readIp(buffer, offset + 108),
+    policyEpoch: buffer.readUInt32LE(offset + 128),
+    policyFlags: buffer.readUInt32LE(offset + 132),
+    graceUntil: buffer.readBigUInt64LE(offset + 136),
   };
 }
 
 export const configCodec: Codec<Config> = {
   name: 'config',
-  size: 128,
+  size: 144,
   encode: encodeConfig,
   decode: decodeConfig,
 };
@@ -459,17 +638,21 @@ export const counterCodec: Codec<Counter> = {
   decode: decodeCounter,
 };
 
-/** struct device, 4 bytes */
+/** struct device, 36 bytes */
 export interface Device {
   readonly role: number;
   readonly flags: number;
   readonly uplink: number;
+  readonly pod4: Ip;
+  readonly pod6: Ip;
 }
 
 export function encodeDevice(value: Device, buffer: Buffer, offset = 0): void {
   buffer.writeUInt8(value.role, offset);
   buffer.writeUInt8(value.flags, offset + 1);
   buffer.writeUInt16LE(value.uplink, offset + 2);
+  writeIp(buffer, offset + 4, value.pod4);
+  writeIp(buffer, offset + 20, value.pod6);
 }
 
 export function decodeDevice(buffer: Buffer, offset = 0): Device {
@@ -477,12 +660,14 @@ export function decodeDevice(buffer: Buffer, offset = 0): Device {
     role: buffer.readUInt8(offset),
     flags: buffer.readUInt8(offset + 1),
     uplink: buffer.readUInt16LE(offset + 2),
+    pod4: readIp(buffer, offset + 4),
+    pod6: readIp(buffer, offset + 20),
   };
 }
 
 export const deviceCodec: Codec<Device> = {
   name: 'device',
-  size: 4,
+  size: 36,
   encode: encodeDevice,
   decode: decodeDevice,
 };
@@ -559,64 +744,44 @@ export const dropCodec: Codec<Drop> = {
   decode: decodeDrop,
 };
 
-/** struct endpoint, 8 bytes */
+/** struct endpoint, 28 bytes */
 export interface Endpoint {
   readonly ifindex: number;
   readonly flags: number;
+  readonly pod: number;
+  readonly ingress: number;
+  readonly egress: number;
+  readonly auditIngress: number;
+  readonly auditEgress: number;
 }
 
 export function encodeEndpoint(value: Endpoint, buffer: Buffer, offset = 0): void {
   buffer.writeUInt32LE(value.ifindex, offset);
   buffer.writeUInt32LE(value.flags, offset + 4);
+  buffer.writeUInt32LE(value.pod, offset + 8);
+  buffer.writeUInt32LE(value.ingress, offset + 12);
+  buffer.writeUInt32LE(value.egress, offset + 16);
+  buffer.writeUInt32LE(value.auditIngress, offset + 20);
+  buffer.writeUInt32LE(value.auditEgress, offset + 24);
 }
 
 export function decodeEndpoint(buffer: Buffer, offset = 0): Endpoint {
   return {
     ifindex: buffer.readUInt32LE(offset),
     flags: buffer.readUInt32LE(offset + 4),
+    pod: buffer.readUInt32LE(offset + 8),
+    ingress: buffer.readUInt32LE(offset + 12),
+    egress: buffer.readUInt32LE(offset + 16),
+    auditIngress: buffer.readUInt32LE(offset + 20),
+    auditEgress: buffer.readUInt32LE(offset + 24),
   };
 }
 
 export const endpointCodec: Codec<Endpoint> = {
   name: 'endpoint',
-  size: 8,
+  size: 28,
   encode: encodeEndpoint,
   decode: decodeEndpoint,
-};
-
-/** struct flow4_key, 16 bytes */
-export interface Flow4Key {
-  readonly source: number;
-  readonly destination: number;
-  readonly sourcePort: number;
-  readonly destinationPort: number;
-  readonly protocol: number;
-}
-
-export function encodeFlow4Key(value: Flow4Key, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 16);
-  buffer.writeUInt32BE(value.source, offset);
-  buffer.writeUInt32BE(value.destination, offset + 4);
-  buffer.writeUInt16BE(value.sourcePort, offset + 8);
-  buffer.writeUInt16BE(value.destinationPort, offset + 10);
-  buffer.writeUInt8(value.protocol, offset + 12);
-}
-
-export function decodeFlow4Key(buffer: Buffer, offset = 0): Flow4Key {
-  return {
-    source: buffer.readUInt32BE(offset),
-    destination: buffer.readUInt32BE(offset + 4),
-    sourcePort: buffer.readUInt16BE(offset + 8),
-    destinationPort: buffer.readUInt16BE(offset + 10),
-    protocol: buffer.readUInt8(offset + 12),
-  };
-}
-
-export const flow4KeyCodec: Codec<Flow4Key> = {
-  name: 'flow4_key',
-  size: 16,
-  encode: encodeFlow4Key,
-  decode: decodeFlow4Key,
 };
 
 /** struct flow, 56 bytes */
@@ -669,41 +834,6 @@ export const flowCodec: Codec<Flow> = {
   size: 56,
   encode: encodeFlow,
   decode: decodeFlow,
-};
-
-/** struct flow6_key, 40 bytes */
-export interface Flow6Key {
-  readonly source: Ip;
-  readonly destination: Ip;
-  readonly sourcePort: number;
-  readonly destinationPort: number;
-  readonly protocol: number;
-}
-
-export function encodeFlow6Key(value: Flow6Key, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 40);
-  writeIp(buffer, offset, value.source);
-  writeIp(buffer, offset + 16, value.destination);
-  buffer.writeUInt16BE(value.sourcePort, offset + 32);
-  buffer.writeUInt16BE(value.destinationPort, offset + 34);
-  buffer.writeUInt8(value.protocol, offset + 36);
-}
-
-export function decodeFlow6Key(buffer: Buffer, offset = 0): Flow6Key {
-  return {
-    source: readIp(buffer, offset),
-    destination: readIp(buffer, offset + 16),
-    sourcePort: buffer.readUInt16BE(offset + 32),
-    destinationPort: buffer.readUInt16BE(offset + 34),
-    protocol: buffer.readUInt8(offset + 36),
-  };
-}
-
-export const flow6KeyCodec: Codec<Flow6Key> = {
-  name: 'flow6_key',
-  size: 40,
-  encode: encodeFlow6Key,
-  decode: decodeFlow6Key,
 };
 
 /** struct fragment_key, 40 bytes */
@@ -974,6 +1104,68 @@ export const localBackendCodec: Codec<LocalBackend> = {
   decode: decodeLocalBackend,
 };
 
+/** struct matter, 120 bytes */
+export interface Matter {
+  readonly tuple: Flow6Key;
+  readonly key: Flow6Key;
+  readonly epoch: number;
+  readonly flags: number;
+  readonly ingress: number;
+  readonly egress: number;
+  readonly auditIngress: number;
+  readonly auditEgress: number;
+  readonly class: number;
+  readonly audit: number;
+  readonly port: number;
+  readonly leaving: number;
+  readonly ascending: number;
+  readonly inGrace: number;
+}
+
+export function encodeMatter(value: Matter, buffer: Buffer, offset = 0): void {
+  buffer.fill(0, offset, offset + 120);
+  encodeFlow6Key(value.tuple, buffer, offset);
+  encodeFlow6Key(value.key, buffer, offset + 40);
+  buffer.writeUInt32LE(value.epoch, offset + 80);
+  buffer.writeUInt32LE(value.flags, offset + 84);
+  buffer.writeUInt32LE(value.ingress, offset + 88);
+  buffer.writeUInt32LE(value.egress, offset + 92);
+  buffer.writeUInt32LE(value.auditIngress, offset + 96);
+  buffer.writeUInt32LE(value.auditEgress, offset + 100);
+  buffer.writeUInt32LE(value.class, offset + 104);
+  buffer.writeUInt32LE(value.audit, offset + 108);
+  buffer.writeUInt16BE(value.port, offset + 112);
+  buffer.writeUInt8(value.leaving, offset + 116);
+  buffer.writeUInt8(value.ascending, offset + 117);
+  buffer.writeUInt8(value.inGrace, offset + 118);
+}
+
+export function decodeMatter(buffer: Buffer, offset = 0): Matter {
+  return {
+    tuple: decodeFlow6Key(buffer, offset),
+    key: decodeFlow6Key(buffer, offset + 40),
+    epoch: buffer.readUInt32LE(offset + 80),
+    flags: buffer.readUInt32LE(offset + 84),
+    ingress: buffer.readUInt32LE(offset + 88),
+    egress: buffer.readUInt32LE(offset + 92),
+    auditIngress: buffer.readUInt32LE(offset + 96),
+    auditEgress: buffer.readUInt32LE(offset + 100),
+    class: buffer.readUInt32LE(offset + 104),
+    audit: buffer.readUInt32LE(offset + 108),
+    port: buffer.readUInt16BE(offset + 112),
+    leaving: buffer.readUInt8(offset + 116),
+    ascending: buffer.readUInt8(offset + 117),
+    inGrace: buffer.readUInt8(offset + 118),
+  };
+}
+
+export const matterCodec: Codec<Matter> = {
+  name: 'matter',
+  size: 120,
+  encode: encodeMatter,
+  decode: decodeMatter,
+};
+
 /** struct name, 320 bytes */
 export interface Name {
   readonly text: string;
@@ -994,6 +1186,71 @@ export const nameCodec: Codec<Name> = {
   size: 320,
   encode: encodeName,
   decode: decodeName,
+};
+
+/** struct policy_key, 12 bytes */
+export interface PolicyKey {
+  readonly set: number;
+  readonly class: number;
+  readonly port: number;
+  readonly protocol: number;
+  readonly bits: number;
+}
+
+export function encodePolicyKey(value: PolicyKey, buffer: Buffer, offset = 0): void {
+  buffer.writeUInt32LE(value.set, offset);
+  buffer.writeUInt32LE(value.class, offset + 4);
+  buffer.writeUInt16BE(value.port, offset + 8);
+  buffer.writeUInt8(value.protocol, offset + 10);
+  buffer.writeUInt8(value.bits, offset + 11);
+}
+
+export function decodePolicyKey(buffer: Buffer, offset = 0): PolicyKey {
+  return {
+    set: buffer.readUInt32LE(offset),
+    class: buffer.readUInt32LE(offset + 4),
+    port: buffer.readUInt16BE(offset + 8),
+    protocol: buffer.readUInt8(offset + 10),
+    bits: buffer.readUInt8(offset + 11),
+  };
+}
+
+export const policyKeyCodec: Codec<PolicyKey> = {
+  name: 'policy_key',
+  size: 12,
+  encode: encodePolicyKey,
+  decode: decodePolicyKey,
+};
+
+/** struct policy_set, 16 bytes */
+export interface PolicySet {
+  readonly classed: number;
+  readonly anyone: number;
+  readonly name: number;
+  readonly flags: number;
+}
+
+export function encodePolicySet(value: PolicySet, buffer: Buffer, offset = 0): void {
+  buffer.writeUInt32LE(value.classed, offset);
+  buffer.writeUInt32LE(value.anyone, offset + 4);
+  buffer.writeUInt32LE(value.name, offset + 8);
+  buffer.writeUInt32LE(value.flags, offset + 12);
+}
+
+export function decodePolicySet(buffer: Buffer, offset = 0): PolicySet {
+  return {
+    classed: buffer.readUInt32LE(offset),
+    anyone: buffer.readUInt32LE(offset + 4),
+    name: buffer.readUInt32LE(offset + 8),
+    flags: buffer.readUInt32LE(offset + 12),
+  };
+}
+
+export const policySetCodec: Codec<PolicySet> = {
+  name: 'policy_set',
+  size: 16,
+  encode: encodePolicySet,
+  decode: decodePolicySet,
 };
 
 /** struct range_key, 24 bytes */
@@ -1114,31 +1371,6 @@ export const socketPeerCodec: Codec<SocketPeer> = {
   size: 28,
   encode: encodeSocketPeer,
   decode: decodeSocketPeer,
-};
-
-/** struct prefix_key, 20 bytes */
-export interface PrefixKey {
-  readonly bits: number;
-  readonly address: Ip;
-}
-
-export function encodePrefixKey(value: PrefixKey, buffer: Buffer, offset = 0): void {
-  buffer.writeUInt32LE(value.bits, offset);
-  writeIp(buffer, offset + 4, value.address);
-}
-
-export function decodePrefixKey(buffer: Buffer, offset = 0): PrefixKey {
-  return {
-    bits: buffer.readUInt32LE(offset),
-    address: readIp(buffer, offset + 4),
-  };
-}
-
-export const prefixKeyCodec: Codec<PrefixKey> = {
-  name: 'prefix_key',
-  size: 20,
-  encode: encodePrefixKey,
-  decode: decodePrefixKey,
 };
 
 /** struct sysctl_key, 96 bytes */
@@ -1262,6 +1494,28 @@ export const SEGMENT = { type: 2, keySize: 4, valueSize: 256, maxEntries: 16384,
 
 /** Every map of the object, by the name of its pin. */
 export const MAPS = {
+  /** flow4_key -> admitted */
+  weir_admitted4: {
+    name: 'weir_admitted4',
+    type: 9,
+    keySize: 16,
+    valueSize: 32,
+    maxEntries: 524288,
+    flags: 0,
+    key: flow4KeyCodec,
+    value: admittedCodec,
+  },
+  /** flow6_key -> admitted */
+  weir_admitted6: {
+    name: 'weir_admitted6',
+    type: 9,
+    keySize: 40,
+    valueSize: 32,
+    maxEntries: 262144,
+    flags: 0,
+    key: flow6KeyCodec,
+    value: admittedCodec,
+  },
   /** affinity_key -> affinity */
   weir_affinity: {
     name: 'weir_affinity',
@@ -1295,12 +1549,23 @@ export const MAPS = {
     key: u32Codec,
     value: backendCodec,
   },
+  /** prefix_key -> __u32 */
+  weir_classes: {
+    name: 'weir_classes',
+    type: 11,
+    keySize: 20,
+    valueSize: 4,
+    maxEntries: 262144,
+    flags: 1,
+    key: prefixKeyCodec,
+    value: u32Codec,
+  },
   /** __u32 -> config */
   weir_config: {
     name: 'weir_config',
     type: 2,
     keySize: 4,
-    valueSize: 128,
+    valueSize: 144,
     maxEntries: 1,
     flags: 0,
     key: u32Codec,
@@ -1322,7 +1587,7 @@ export const MAPS = {
     name: 'weir_devices',
     type: 1,
     keySize: 4,
-    valueSize: 4,
+    valueSize: 36,
     maxEntries: 16384,
     flags: 1,
     key: u32Codec,
@@ -1344,7 +1609,7 @@ export const MAPS = {
     name: 'weir_endpoints',
     type: 1,
     keySize: 16,
-    valueSize: 8,
+    valueSize: 28,
     maxEntries: 16384,
     flags: 1,
     key: ipCodec,
@@ -1427,6 +1692,17 @@ export const MAPS = {
     key: localKeyCodec,
     value: localBackendCodec,
   },
+  /** __u32 -> matter */
+  weir_matter: {
+    name: 'weir_matter',
+    type: 6,
+    keySize: 4,
+    valueSize: 120,
+    maxEntries: 1,
+    flags: 0,
+    key: u32Codec,
+    value: matterCodec,
+  },
   /** __u32 -> name */
   weir_names: {
     name: 'weir_names',
@@ -1437,6 +1713,28 @@ export const MAPS = {
     flags: 1,
     key: u32Codec,
     value: nameCodec,
+  },
+  /** policy_key -> __u32 */
+  weir_policy: {
+    name: 'weir_policy',
+    type: 1,
+    keySize: 12,
+    valueSize: 4,
+    maxEntries: 1048576,
+    flags: 1,
+    key: policyKeyCodec,
+    value: u32Codec,
+  },
+  /** __u32 -> policy_set */
+  weir_policysets: {
+    name: 'weir_policysets',
+    type: 1,
+    keySize: 4,
+    valueSize: 16,
+    maxEntries: 65536,
+    flags: 1,
+    key: u32Codec,
+    value: policySetCodec,
   },
   /** range_key -> __u32 */
   weir_ranges: {

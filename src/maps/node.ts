@@ -14,6 +14,7 @@ import {
   DEVICE_FLAG,
   DEVICE_ROLE,
   deviceCodec,
+  type Endpoint,
   endpointCodec,
   prefixKeyCodec,
   uplinkCodec,
@@ -24,14 +25,26 @@ const ABSENT = '::' as Ip;
 /** Owner of the cluster's own ranges. */
 const CLUSTER = 0;
 
+/** What policy has to say of a pod's address: numbers of its name and of its sets, 0 for none. */
+export type EndpointPolicy = Pick<Endpoint, 'pod' | 'ingress' | 'egress' | 'auditIngress' | 'auditEgress'>;
+
+export interface NodeEndpoint {
+  /** The address is the node's own. */
+  readonly host: boolean;
+  /** Absent: no pod that is known has it. */
+  readonly policy?: EndpointPolicy;
+}
+
+export const NO_POLICY: EndpointPolicy = { pod: 0, ingress: 0, egress: 0, auditIngress: 0, auditEgress: 0 };
+
 export interface NodeState {
   readonly uplinks: readonly Link[];
   readonly pods: readonly Link[];
   readonly bridges: readonly Link[];
   /** Devices that take frames which XDP redirects to them. */
   readonly xdp: ReadonlySet<number>;
-  /** Addresses of endpoints on this node; the value says whether it is the node's own. */
-  readonly endpoints: ReadonlyMap<Ip, { readonly host: boolean }>;
+  /** Addresses of endpoints on this node. */
+  readonly endpoints: ReadonlyMap<Ip, NodeEndpoint>;
   readonly bindings: ReadonlyMap<Ip, Link>;
   /** Sources of tunnelled packets with the number of the name of what they are; undefined: as they are. */
   readonly sources: readonly { readonly prefix: Prefix; readonly name: number }[] | undefined;
@@ -62,7 +75,7 @@ export class NodeTables {
   prepare(state: NodeState): Write[] {
     const before = toRows(TABLES.flatMap((table) => [...this.#tables.read(table)]).filter(isUsed));
     const uplinks = placeUplinks([...before.values()], state.uplinks);
-    const endpoints = [...state.endpoints].map(([ip, { host }]) => endpointRow(ip, host, state, before));
+    const endpoints = [...state.endpoints].map(([ip, endpoint]) => endpointRow(ip, endpoint, state, before));
     const after = toRows([
       ...[...uplinks].map(([index, link]) => uplinkRow(index, link, state)),
       ...deviceRows(state, uplinks, endpoints),
@@ -136,19 +149,36 @@ function uplinkRow(index: number, link: Link, state: NodeState): Row {
 
 /** A pod's device is bound for a family once an endpoint of it is known to live there, told by the agent or learnt by a program. */
 function deviceRows(state: NodeState, uplinks: ReadonlyMap<number, Link>, endpoints: readonly Row[]): Row[] {
-  const device = (link: Link, role: number, flags: number, uplink: number): Row =>
-    row('weir_devices', [u32Codec, link.ifindex], [deviceCodec, { role, flags, uplink }]);
-  const bound = new Map<number, number>();
-  for (const { key, value } of endpoints) {
-    const { ifindex } = decodeEndpoint(Buffer.from(value, 'latin1'));
-    const flag = ipCodec.decode(Buffer.from(key, 'latin1'), 0).includes(':') ? DEVICE_FLAG.BOUND6 : DEVICE_FLAG.BOUND4;
-    bound.set(ifindex, (bound.get(ifindex) ?? 0) | flag);
-  }
+  const device = (link: Link, role: number, flags: number, uplink: number, bound: Bound = NOBODY): Row =>
+    row('weir_devices', [u32Codec, link.ifindex], [deviceCodec, { role, flags, uplink, ...bound }]);
+  const bound = bindingsOf(endpoints);
   return [
     ...[...uplinks].map(([index, link]) => device(link, DEVICE_ROLE.UPLINK, linkFlags(link, state), index + 1)),
-    ...state.pods.map((link) => device(link, DEVICE_ROLE.POD, bound.get(link.ifindex) ?? 0, 0)),
+    ...state.pods.map((link) => {
+      const pods = bound.get(link.ifindex) ?? NOBODY;
+      const flags = (pods.pod4 === ABSENT ? 0 : DEVICE_FLAG.BOUND4) | (pods.pod6 === ABSENT ? 0 : DEVICE_FLAG.BOUND6);
+      return device(link, DEVICE_ROLE.POD, flags, 0, pods);
+    }),
     ...state.bridges.map((link) => device(link, DEVICE_ROLE.BRIDGE, 0, 0)),
   ];
+}
+
+interface Bound {
+  readonly pod4: Ip;
+  readonly pod6: Ip;
+}
+const NOBODY: Bound = { pod4: ABSENT, pod6: ABSENT };
+
+/** By device an endpoint of each family that lives behind it: of several always the same one. */
+function bindingsOf(endpoints: readonly Row[]): Map<number, Bound> {
+  const bound = new Map<number, Bound>();
+  for (const { key, value } of [...endpoints].sort((a, b) => (a.key < b.key ? 1 : -1))) {
+    const { ifindex, flags } = decodeEndpoint(Buffer.from(value, 'latin1'));
+    if (ifindex === 0 || (flags & BACKEND_FLAG.HOST) !== 0) continue;
+    const ip = ipCodec.decode(Buffer.from(key, 'latin1'), 0);
+    bound.set(ifindex, { ...(bound.get(ifindex) ?? NOBODY), [ip.includes(':') ? 'pod6' : 'pod4']: ip });
+  }
+  return bound;
 }
 
 function sourceRow(prefix: Prefix, name: number): Row {
@@ -156,12 +186,17 @@ function sourceRow(prefix: Prefix, name: number): Row {
   return row('weir_sources', [prefixKeyCodec, key], [u32Codec, name]);
 }
 
-function endpointRow(ip: Ip, host: boolean, state: NodeState, before: ReadonlyMap<string, Row>): Row {
+function endpointRow(
+  ip: Ip,
+  { host, policy = NO_POLICY }: NodeEndpoint,
+  state: NodeState,
+  before: ReadonlyMap<string, Row>,
+): Row {
   const flags = BACKEND_FLAG.LOCAL | (host ? BACKEND_FLAG.HOST : 0);
   const known = before.get(rowKey({ table: 'weir_endpoints', key: bytes(ipCodec, ip) }));
   /* what the programs have learnt holds while that device exists */
   const learnt = known ? decodeEndpoint(Buffer.from(known.value, 'latin1')).ifindex : 0;
   const alive = state.pods.some((link) => link.ifindex === learnt);
   const ifindex = state.bindings.get(ip)?.ifindex ?? (alive ? learnt : 0);
-  return row('weir_endpoints', [ipCodec, ip], [endpointCodec, { ifindex, flags }]);
+  return row('weir_endpoints', [ipCodec, ip], [endpointCodec, { ifindex, flags, ...policy }]);
 }

@@ -21,6 +21,7 @@ import { Ids } from './ids.js';
 import type { KernelTables } from './kernel-tables.js';
 import { asBytes, backendName, idOf } from './keys.js';
 import { NodeNames, type Uses } from './node-names.js';
+import { POLICY_NAMES } from './policy.js';
 import { SharedRows } from './shared-rows.js';
 import {
   BACKEND_STATE,
@@ -218,6 +219,7 @@ export class ServiceTables {
     this.#tables.arena.freeAll(this.#options.clock()); // of an attempt before this one, in the same process
     const owner = new Map<number, string>();
     for (const row of this.#tables.read('weir_names')) {
+      if (idOf(row) >= POLICY_NAMES) continue;
       const { text } = MAPS.weir_names.value.decode(Buffer.from(row.value, 'latin1'), 0);
       this.#names.adopt(text, idOf(row));
       if (text.startsWith('Node ')) this.#nodeNames.adopt(idOf(row));

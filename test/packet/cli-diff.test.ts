@@ -151,6 +151,7 @@ test.serial('the devices of the node are compared as well', async (t) => {
   await commit(place);
   run('ip', 'addr', 'add', 'fd00::1/64', 'dev', 'wa', 'nodad');
   t.like(await found(place), [
+    { table: 'weir_classes', key: 'fd00::1/128', want: { class: 'this node' }, have: null },
     { table: 'weir_uplinks', want: { device: 'wa', address6: 'fd00::1' }, have: { address6: '::' } },
   ]);
   run('ip', 'link', 'del', 'wa');

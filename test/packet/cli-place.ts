@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { desiredState, readObjects } from '../../src/cli/desired-state.js';
 import type { Difference } from '../../src/cli/difference.js';
+import type { Ip } from '../../src/core/net.js';
 import { readNetwork } from '../../src/host/network.js';
 import { KernelTables } from '../../src/maps/kernel-tables.js';
-import { NodeTables } from '../../src/maps/node.js';
 import { localEndpoints } from '../../src/maps/local-endpoints.js';
+import { type NodeEndpoint, NodeTables } from '../../src/maps/node.js';
+import { PolicyTables } from '../../src/maps/policy.js';
 import { ServiceTables } from '../../src/maps/services.js';
 import type { Table } from '../../src/maps/table.js';
 import { manifestSource } from '../../src/watch/manifests.js';
@@ -72,6 +74,8 @@ export async function commit({ root, manifests }: Place): Promise<void> {
     clusterCidr: [],
     serviceProxyName: '',
     runServiceProxy: true,
+    runFirewall: true,
+    denyAction: 'drop',
   } as const;
   const state = desiredState(store, options, await readNetwork(), new Set());
   using tables = new KernelTables(root);
@@ -82,9 +86,14 @@ export async function commit({ root, manifests }: Place): Promise<void> {
     kernel.services().filter((key) => !wanted.has(key)),
   );
   kernel.commit(change);
-  new NodeTables(tables).sync(
-    state.node(new Map([...change.next.values()].flatMap((rows) => [...localEndpoints(rows)]))),
-  );
+  const policy = new PolicyTables(tables, () => 0);
+  const endpoints = new Map<Ip, NodeEndpoint>([...change.next.values()].flatMap((rows) => [...localEndpoints(rows)]));
+  const sync = (): number => {
+    for (const [ip, sets] of policy.endpoints()) endpoints.set(ip, { host: false, policy: sets });
+    return new NodeTables(tables).sync(state.node(endpoints));
+  };
+  policy.sync(state.policy, state.own, { syncEndpoints: sync, nextEpoch: () => undefined });
+  sync();
 }
 
 /** Changes one entry behind the agent's back. */

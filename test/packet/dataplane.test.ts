@@ -32,9 +32,10 @@ test('a second load takes over the pinned maps with what they hold', (t) => {
   const options = { bpfRoot: bpffs(t), objectPath: probeObject(t), flowEntries: FLOWS };
   openDataplane(options)[Symbol.dispose]();
   const table = openTable(options.bpfRoot, MAPS.weir_endpoints);
-  table.set('10.0.0.1' as Ip, { ifindex: 5, flags: 1 });
+  const endpoint = { ifindex: 5, flags: 1, pod: 2, ingress: 3, egress: 4, auditIngress: 0, auditEgress: 6 };
+  table.set('10.0.0.1' as Ip, endpoint);
   openDataplane(options)[Symbol.dispose]();
-  t.deepEqual(table.get('10.0.0.1' as Ip), { ifindex: 5, flags: 1 });
+  t.deepEqual(table.get('10.0.0.1' as Ip), endpoint);
   table[Symbol.dispose]();
 });
 

@@ -11,6 +11,7 @@ import { parseObject } from '../../src/maps/btf-parse.js';
 import { KernelTables } from '../../src/maps/kernel-tables.js';
 import * as layout from '../../src/maps/layout.js';
 import { NodeTables } from '../../src/maps/node.js';
+import { PolicyTables } from '../../src/maps/policy.js';
 import { ServiceTables } from '../../src/maps/services.js';
 import { openTable } from '../../src/maps/table.js';
 import { DNS, givenRoot, ip, OBJECT, SETTINGS, slice, WEB, WEB_SLICE } from './cli-world.js';
@@ -73,6 +74,7 @@ function fill(root: string): void {
   using sockets = openTable(root, MAPS.weir_sockets);
   const socket = { cookie: 1n, address: ip('10.244.1.5'), port: 8080, protocol: 6, side: layout.SOCKET_SIDE.BACKEND };
   sockets.set(socket, { address: ip('10.96.0.10'), port: 80, backend: 1, service: 1 });
+  fillPolicy(root, tables);
   using sysctls = openTable(root, MAPS.weir_sysctls);
   sysctls.set({ path: 'net/ipv4/ip_forward' }, { before: '0', value: '1' });
   using api = openTable(root, MAPS.weir_api);
@@ -87,6 +89,29 @@ function fill(root: string): void {
   const { source, destination } = where;
   const ports = { sourcePort: 1234, destinationPort: 53, protocol: 17 };
   fragments.set({ source, destination, id: 1, protocol: 17 }, ports);
+}
+
+function fillPolicy(root: string, tables: KernelTables): void {
+  const rule = {
+    class: 'web',
+    protocol: 'TCP',
+    port: 80,
+    bits: 16,
+    rule: 'NetworkPolicy shop/web ingress[0]',
+  } as const;
+  const set = { direction: 'ingress', policies: ['shop/web'], action: 'drop', entries: [rule] } as const;
+  const target = {
+    classes: new Map([['10.244.2.6/32', 'web']]),
+    sets: new Map([['web', set]]),
+    subjects: new Map([[ip('10.244.1.5'), { pod: 'shop/web', ingress: 'web' }]]),
+  };
+  new PolicyTables(tables, () => 0).sync(target, [], { syncEndpoints: () => 0, nextEpoch: () => undefined });
+  const entry = { seen: 1n, egress: 0, ingress: 1, egressRule: 0, ingressRule: 1, lowerBegan: 1 };
+  const ports = { sourcePort: 1234, destinationPort: 80, protocol: 6 };
+  using admitted4 = openTable(root, MAPS.weir_admitted4);
+  admitted4.set({ source: 0xc0000209, destination: 0xcb007107, ...ports }, entry);
+  using admitted6 = openTable(root, MAPS.weir_admitted6);
+  admitted6.set({ source: ip('fd00::9'), destination: ip('fd00:96::10'), ...ports }, entry);
 }
 
 function fillFlows(root: string): void {

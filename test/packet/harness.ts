@@ -6,11 +6,13 @@ import { compileService, type FrontendKind } from '../../src/core/desired.js';
 import type { EndpointSlice, Forwarding, Scheduler, Service, TrafficPolicy } from '../../src/core/model.js';
 import type { Link } from '../../src/core/network.js';
 import { familyOf, type Ip, parsePrefix, type Prefix, type Protocol } from '../../src/core/net.js';
+import type { Target } from '../../src/core/policy/transition.js';
 import { type Dataplane, openDataplane, type SweepResult } from '../../src/loader/dataplane.js';
 import { type TestResult, testRun } from '../../src/loader/program.js';
 import { KernelTables } from '../../src/maps/kernel-tables.js';
 import { type Config, configCodec, LAYOUT_HASH } from '../../src/maps/layout.js';
-import { type NodeState, NodeTables } from '../../src/maps/node.js';
+import { type NodeEndpoint, type NodeState, NodeTables } from '../../src/maps/node.js';
+import { PolicyTables } from '../../src/maps/policy.js';
 import { ServiceTables } from '../../src/maps/services.js';
 import { decode, type Fields } from './decode.js';
 import { ETHERNET, type Packet } from './frames.js';
@@ -19,6 +21,8 @@ import { Observer, type Observation } from './observer.js';
 import { ROSTERS, V4, V6 } from './roster.js';
 
 export type Program = 'weir_xdp' | 'weir_up_in' | 'weir_up_out' | 'weir_pod_in' | 'weir_pod_out';
+
+const NO_POLICIES: Target = { classes: new Map(), sets: new Map(), subjects: new Map() };
 
 /** What one run did. */
 export interface Outcome extends Observation {
@@ -63,6 +67,7 @@ const CONFIG: Config = {
   fastPath: 1,
   snatFirst: 61000,
   snatCount: 4536,
+  policyEpoch: 1,
 };
 
 const NODE_ADDRESSES = ROSTERS.flatMap(({ node, nodeOnUp1 }) => [node, nodeOnUp1]);
@@ -79,6 +84,7 @@ export class World implements Disposable {
   readonly #node: NodeTables;
   readonly #services: ServiceTables;
   readonly #observer: Observer;
+  readonly #policy: PolicyTables;
   #now = 0;
 
   constructor(objectPath = 'bpf/build/weir.bpf.o', flowEntries = { v4: 131072, v6: 131072 }) {
@@ -91,6 +97,7 @@ export class World implements Disposable {
     this.#node = new NodeTables(this.#tables);
     this.#services = new ServiceTables(this.#tables, { drain: 0, clock: () => this.#now });
     this.#observer = new Observer(this.#dataplane.root);
+    this.#policy = new PolicyTables(this.#tables, () => this.#now);
     this.reset();
   }
 
@@ -99,6 +106,8 @@ export class World implements Disposable {
     this.#observer.forget();
     this.#now += 1_000_000; // numbers and chunks of the last test may be used again
     this.#services.commit(this.#services.prepare([], this.#services.services()));
+    this.configure({});
+    this.enforce(NO_POLICIES);
     this.#node.sync({ ...this.#nodeState(), uplinks: [], pods: [], endpoints: new Map(), sources: [] });
     this.#node.sync(this.#nodeState());
     this.configure({});
@@ -112,6 +121,18 @@ export class World implements Disposable {
   /** Settings of the agent; the others as by default. */
   configure(change: Partial<Config>): void {
     this.#observer.tables.weir_config.set(0, { ...CONFIG, ...change });
+  }
+
+  /** Replaces all policies, as the agent does when it sees them change. Returns the number of entries written. */
+  enforce(target: Target): number {
+    this.#now += 10_000;
+    return this.#policy.sync(target, NODE_ADDRESSES, {
+      syncEndpoints: () => this.#node.sync(this.#nodeState()),
+      nextEpoch: () => {
+        const config = this.#observer.tables.weir_config.get(0) ?? CONFIG;
+        this.#observer.tables.weir_config.set(0, { ...config, policyEpoch: config.policyEpoch + 1 });
+      },
+    });
   }
 
   /** What the agent tells the programs about this node; changes last until the next reset. */
@@ -208,7 +229,8 @@ export class World implements Disposable {
   }
 
   #nodeState(): NodeState {
-    const endpoints = new Map([...LOCAL].map((ip) => [ip, { host: NODE_ADDRESSES.includes(ip) }]));
+    const endpoints = new Map<Ip, NodeEndpoint>([...LOCAL].map((ip) => [ip, { host: NODE_ADDRESSES.includes(ip) }]));
+    for (const [ip, policy] of this.#policy.endpoints()) endpoints.set(ip, { host: false, policy });
     const bindings = ROSTERS.flatMap(
       ({ pod1, pod2 }) =>
         [

@@ -33,6 +33,8 @@ export interface SeenDrop {
   /** `TCP source > destination:port` */
   readonly packet: string;
   readonly ifindex: number;
+  /** Name of what decided, '' where nothing is named. */
+  readonly rule: string;
 }
 
 /** What has changed since a look. */
@@ -71,6 +73,9 @@ const TABLES = [
   'weir_endpoints',
   'weir_uplinks',
   'weir_frontends',
+  'weir_admitted4',
+  'weir_admitted6',
+  'weir_names',
 ] as const;
 type Observed = (typeof TABLES)[number];
 type OpenTables = {
@@ -112,11 +117,12 @@ export class Observer implements Disposable {
     return {
       counters: Object.fromEntries(moved.filter(([, packets]) => packets !== 0)),
       bytes: Number(now.bytes - before.bytes),
-      drops: drops.map(([key, { ifindex }]) => ({
+      drops: drops.map(([key, { ifindex, rule }]) => ({
         reason: nameOf(key.reason),
         hook: nameIn(HOOK, key.hook),
         packet: `${protocolName(key.protocol)} ${key.source} > ${formatSocket(key.destination, key.port)}`,
         ifindex,
+        rule: this.tables.weir_names.get(rule)?.text ?? '',
       })),
       flows: this.flows().filter(({ table, key }) => !before.flows.has(`${table} ${key}`)),
     };
@@ -155,6 +161,8 @@ export class Observer implements Disposable {
   /** Empties what the programs remember. */
   forget(): void {
     this.age(() => undefined);
+    for (const [key] of [...this.tables.weir_admitted4.entries()]) this.tables.weir_admitted4.delete(key);
+    for (const [key] of [...this.tables.weir_admitted6.entries()]) this.tables.weir_admitted6.delete(key);
     for (const [key] of [...this.tables.weir_drops.entries()]) this.tables.weir_drops.delete(key);
     for (const [key] of [...this.tables.weir_fragments.entries()]) this.tables.weir_fragments.delete(key);
     for (const [id] of [...this.tables.weir_backends.entries()]) {

@@ -65,10 +65,6 @@ const WRONG: readonly Wrong[] = [
     args: ['agent', '--service-cidr', '10.96.0.0/12,10.0.0.0/8'],
     line: '--service-cidr: "10.96.0.0/12,10.0.0.0/8" has two prefixes of one family',
   },
-  {
-    args: ['agent', '--default-deny-unknown=true'],
-    line: '--default-deny-unknown: "true" cannot be obeyed: this flag is not available yet',
-  },
   { args: ['agent', '--bpf-root', ''], line: '--bpf-root: "" is empty' },
   { args: ['agent', '--devices'], line: "option '--devices <NAMES>' argument missing" },
   { args: ['agent', 'now'], line: 'agent: unexpected argument "now"' },
@@ -119,6 +115,11 @@ test('without flags the agent has the defaults of the contract', (t) => {
     serviceProxyName: '',
     snatPorts: { first: 61000, last: 65535 },
     runServiceProxy: true,
+    runFirewall: true,
+    denyAction: 'drop',
+    defaultDenyUnknown: false,
+    keepEstablished: false,
+    takeoverGrace: 60_000,
     health: { address: '0.0.0.0', port: 10256 },
     metrics: { address: '127.0.0.1', port: 10249 },
     cgroup: undefined,
@@ -142,7 +143,7 @@ interface Right {
 const RIGHT: readonly Right[] = [
   { args: ['--devices', 'eth0, bond0.7'], options: { devices: ['eth0', 'bond0.7'] } },
   { args: ['--run-service-proxy=false'], options: { runServiceProxy: false } },
-  { args: ['--run-service-proxy', '--run-firewall'], options: { runServiceProxy: true } },
+  { args: ['--run-service-proxy', '--run-firewall=false'], options: { runServiceProxy: true, runFirewall: false } },
   { args: ['--cgroup', '/sys/fs/cgroup'], options: { cgroup: '/sys/fs/cgroup' } },
   { args: ['--flow-entries', '4096'], options: { flowEntries: { v4: 4096, v6: 2048 } } },
   { args: ['--flow-entries', '4096,1024'], options: { flowEntries: { v4: 4096, v6: 1024 } } },
@@ -167,7 +168,6 @@ const RIGHT: readonly Right[] = [
     args: ['--apiserver', 'kube.test:6443,[fd00::1]:443'],
     options: { apiservers: ['kube.test:6443', '[fd00::1]:443'] },
   },
-  { args: ['--takeover-grace', '90s'], options: {} },
   { args: ['--masquerade-all'], options: { masqueradeAll: true } },
   { args: ['--forwarding', 'dsr-l2'], options: { forwarding: 'dsr-l2' } },
   { args: ['--service-proxy-name', 'weir'], options: { serviceProxyName: 'weir' } },
@@ -180,6 +180,10 @@ const RIGHT: readonly Right[] = [
         { address: 'fd00:96::', bits: 112 },
       ],
     },
+  },
+  {
+    args: ['--takeover-grace', '90s', '--keep-established', '--default-deny-unknown', '--deny-action=reject'],
+    options: { takeoverGrace: 90_000, keepEstablished: true, defaultDenyUnknown: true, denyAction: 'reject' },
   },
 ];
 
