@@ -40,6 +40,16 @@ export interface Target {
   readonly bytes?: number | undefined;
 }
 
+/** One question of many that are asked at once. */
+export interface Probe {
+  readonly host: string;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+}
+
+/** `open`: answered; `refused`: told so at once; `silent`: nothing came back in time; else what went wrong. */
+export type Finding = string;
+
 export type Command =
   | {
       readonly do: 'serve';
@@ -53,6 +63,7 @@ export type Command =
   | { readonly do: 'ask'; readonly target: Target }
   | { readonly do: 'fetch'; readonly url: string }
   | TalkCommand
+  | { readonly do: 'probe'; readonly probes: readonly Probe[]; readonly timeout: number }
   | { readonly do: 'download'; readonly target: Target; readonly bytes: number }
   | { readonly do: 'upload'; readonly target: Target; readonly bytes: number }
   | { readonly do: 'load'; readonly target: Target; readonly concurrency: number }
@@ -64,7 +75,7 @@ export type Command =
 type Service = Extract<Command, { do: 'serve' }>;
 
 const TIMEOUT = 3000 * Number(process.env['WEIR_TIME_FACTOR'] ?? 1);
-const servers = new Map<number, Server | UdpSocket>();
+const servers = new Map<string, Server | UdpSocket>();
 const held = new Map<number, Socket>();
 let nextHeld = 1;
 let load: { stop: boolean; finished: Promise<LoadResult> } | undefined;
@@ -89,15 +100,15 @@ async function obey(command: Exclude<Command, TalkCommand>): Promise<unknown> {
     case 'serve':
       return command.protocol === 'tcp' ? serveTcp(command) : serveUdp(command);
     case 'stop':
-      servers.get(command.port)?.close();
-      servers.delete(command.port);
+      stop(command.port);
       return undefined;
     case 'get':
-      return get(command.target);
     case 'ask':
-      return ask(command.target);
+      return ASK[command.do](command.target);
     case 'fetch':
       return fetchPage(command.url);
+    case 'probe':
+      return Promise.all(command.probes.map((probe) => find(probe, command.timeout)));
     case 'download':
       return transfer(command.target, `download ${command.bytes}\n`, 0);
     case 'upload':
@@ -116,6 +127,13 @@ async function obey(command: Exclude<Command, TalkCommand>): Promise<unknown> {
       held.get(command.id)?.destroy();
       held.delete(command.id);
       return undefined;
+  }
+}
+
+function stop(port: number): void {
+  for (const name of [`${port}/tcp`, `${port}/udp`]) {
+    servers.get(name)?.close();
+    servers.delete(name);
   }
 }
 
@@ -151,7 +169,7 @@ function serveTcp({ name, port, address }: Service): Promise<void> {
       if (expected <= 0) socket.end(hash.digest('hex'));
     };
   });
-  servers.set(port, server);
+  servers.set(`${port}/tcp`, server);
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host: address, port, ipv6Only: false }, resolve);
@@ -164,7 +182,7 @@ function serveUdp({ name, port, address }: Service): Promise<void> {
     const answer = JSON.stringify({ who: name, client: plain(from.address) }).padEnd(data.length);
     socket.send(answer, from.port, from.address);
   });
-  servers.set(port, socket);
+  servers.set(`${port}/udp`, socket);
   return new Promise((resolve, reject) => {
     socket.once('error', reject);
     socket.bind(port, address, resolve);
@@ -247,6 +265,19 @@ function ask(target: Target): Promise<Reply> {
       else finish(() => resolve(JSON.parse(data.toString()) as Reply));
     });
   });
+}
+
+const ASK = { get, ask } as const;
+
+async function find({ host, port, protocol }: Probe, timeout: number): Promise<Finding> {
+  try {
+    await ASK[protocol === 'tcp' ? 'get' : 'ask']({ host, port, timeout });
+    return 'open';
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    if (/ECONNREFUSED|EHOSTUNREACH|EACCES|EPERM/.test(message)) return 'refused';
+    return /^timeout/.test(message) ? 'silent' : message;
+  }
 }
 
 /** Sends the line, then so many bytes; resolves to the digest that is right and the one that came. */

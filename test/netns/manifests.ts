@@ -44,7 +44,6 @@ export function service(spec: ServiceSpec): object[] {
         ...(spec.affinity
           ? { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds: spec.affinity } } }
           : {}),
-        ...(spec.internalTrafficPolicy ? { internalTrafficPolicy: spec.internalTrafficPolicy } : {}),
         ports: [{ name: 'main', port, targetPort, protocol, ...(nodePort ? { nodePort } : {}) }],
       },
       ...(spec.loadBalancerIPs

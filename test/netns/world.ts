@@ -12,7 +12,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writ
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Command, LoadResult, Page, Reply, Target } from './inhabitant.js';
+import type { Command, Finding, LoadResult, Page, Probe, Reply, Target } from './inhabitant.js';
 import type { Said } from './talk.js';
 
 export type PodShape = 'routed' | 'bridge';
@@ -428,6 +428,11 @@ export class Inhabitant {
   /** One UDP request. */
   asks(host: string, port: number, more: Partial<Target> = {}): Promise<Reply> {
     return this.#tell({ do: 'ask', target: target(host, port, more) });
+  }
+
+  /** Many requests at once. */
+  finds(probes: readonly Probe[], timeout: number): Promise<Finding[]> {
+    return this.#tell({ do: 'probe', probes, timeout: timeout * PATIENCE });
   }
 
   /** One HTTP GET. */

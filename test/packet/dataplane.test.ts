@@ -49,7 +49,7 @@ test('programs run on packets of the caller, and their maps count it', async (t)
   t.deepEqual(result.data, packet);
   t.is(result.context.length, 192);
   t.is(testRun(dataplane.program('weir_xdp'), { data: packet }).verdict, 2);
-  t.deepEqual(await dataplane.sweep(), { ticks: 3n, time: 4n, kept: 5, removed: 6 });
+  t.deepEqual(await dataplane.sweep(), { ticks: 3n, time: 4n, kept: 5, removed: 6, crowded: false });
   const counters = openTable(options.bpfRoot, MAPS.weir_counters);
   const packets = (key: number): bigint => counters.perCpu(key).reduce((sum, value) => sum + value.packets, 0n);
   t.deepEqual([80, 84].map(packets), [3n, 1n]);
