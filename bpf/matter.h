@@ -131,6 +131,23 @@ static __always_inline void unmask(struct matter *m, const struct config *config
 	}
 }
 
+/*
+ * A reply of a flow whose source was replaced has its frontend's address already: in place of that the backend's. False: it is
+ * no such reply.
+ */
+static __always_inline bool restore_backend(const struct packet *p, struct matter *m)
+{
+	struct flow *flow;
+
+	tuple_reverse(&m->key, &m->tuple);
+	flow = flow_find(p->family, &m->key);
+	if (!flow || flow->kind != FLOW_FORWARD || !(flow->flags & FLOW_SNAT))
+		return false;
+	m->tuple.source = flow->address;
+	m->tuple.source_port = flow->port;
+	return true;
+}
+
 /* A pod's packet to a service goes to the backend. */
 static __always_inline void follow_flow(struct matter *m, const struct flow *flow)
 {

@@ -155,12 +155,21 @@ static __noinline enum step decide(struct packet *p, struct matter *m, struct ad
 	return deny(p, m);
 }
 
+static __always_inline struct admitted *entry_of(const struct packet *p, struct matter *m)
+{
+	m->ascending = admitted_key(&m->key, &m->tuple);
+	return admitted_find(p->family, p->now, &m->key);
+}
+
 static __always_inline enum step decide_flow(struct packet *p, struct matter *m)
 {
-	struct admitted *entry;
+	struct admitted *entry = entry_of(p, m);
 
-	m->ascending = admitted_key(&m->key, &m->tuple);
-	entry = admitted_find(p->family, p->now, &m->key);
+	if (!entry && !m->leaving) {
+		if (restore_backend(p, m) && ip_equal(&m->tuple.source, &m->tuple.destination))
+			return STEP_NEXT;
+		entry = entry_of(p, m); /* also since the key has served for another question */
+	}
 	if (entry && begins(p) && entry->lower_began != m->ascending)
 		entry = NULL; /* the other end opens one of its own between the same ports */
 	if (entry && is_current(m, entry)) {
