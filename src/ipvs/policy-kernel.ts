@@ -1,0 +1,91 @@
+/** The table `weir-policy` as the kernel has it. */
+import { type Ip, parseIp } from '../core/net.js';
+import { type Row, toRows } from '../core/plan.js';
+import { WeirError } from '../errors.js';
+import { applyRuleset } from './nft.js';
+import { prefixRange } from './policy-blocks.js';
+import { isPeerSet, isProgramChain } from './policy-rows.js';
+import { TABLE } from './policy-table.js';
+import { isOwnRow, type PolicyHeld } from './policy-text.js';
+import { runTool } from './tools.js';
+
+export interface PolicyKernel extends PolicyHeld {
+  /** Which fixed part the table has; '' where there is no table. */
+  readonly version: string;
+  /** Rules of the fixed part by chain. */
+  readonly fixed: ReadonlyMap<string, number>;
+  readonly listed: readonly Listed[];
+}
+
+export interface Listed {
+  readonly set?: Container;
+  readonly map?: Container;
+  readonly chain?: { readonly name: string };
+  readonly rule?: { readonly chain: string; readonly comment?: string };
+}
+
+interface Container {
+  readonly name: string;
+  readonly elem?: readonly unknown[];
+}
+
+const NOTHING: PolicyKernel = {
+  ...{ version: '', fixed: new Map(), chains: new Map(), peers: new Set(), rows: new Map(), listed: [] },
+};
+
+/** Looks, and changes nothing. */
+export function readPolicyTable(): PolicyKernel {
+  try {
+    return parsePolicyTable(runTool('nft', ['-j', 'list', 'table', ...TABLE.split(' ')]));
+  } catch (error) {
+    if (error instanceof WeirError && error.message.includes('No such file or directory')) return NOTHING;
+    throw error;
+  }
+}
+
+export function removePolicyTable(): void {
+  applyRuleset(`delete table ${TABLE}\n`);
+}
+
+export function parsePolicyTable(json: string): PolicyKernel {
+  const { nftables: listed } = JSON.parse(json) as { nftables: readonly Listed[] };
+  const containers = listed.flatMap(({ set, map }) => set ?? map ?? []);
+  const names = containers.map(({ name }) => name);
+  const counts = new Map(listed.flatMap(({ chain }) => (chain ? [[chain.name, 0] as [string, number]] : [])));
+  for (const { rule } of listed) if (rule) counts.set(rule.chain, (counts.get(rule.chain) ?? 0) + 1);
+  const rows = containers
+    .flatMap(({ name, elem = [] }) => elem.map((element) => rowOf(name, element)))
+    .filter(isOwnRow);
+  return {
+    version: names.find((name) => name.startsWith('version_')) ?? '',
+    fixed: new Map([...counts].filter(([name]) => !isProgramChain(name))),
+    chains: new Map([...counts].filter(([name]) => isProgramChain(name))),
+    peers: new Set(names.filter(isPeerSet)),
+    rows: toRows(rows),
+    listed,
+  };
+}
+
+/** Elements of maps are pairs. */
+function rowOf(table: string, element: unknown): Row {
+  if (!Array.isArray(element)) return { table, key: keyText(element, table), value: '' };
+  const [key, verdict] = element as [unknown, Readonly<Record<string, { readonly target?: string } | null>>];
+  const [[verb, more] = ['', null]] = Object.entries(verdict);
+  return { table, key: keyText(key, table), value: more?.target === undefined ? verb : `${verb} ${more.target}` };
+}
+
+function keyText(element: unknown, table: string): string {
+  if (typeof element !== 'object' || element === null) {
+    const text = String(element);
+    const ip = table.startsWith('blocks') ? parseIp(text) : undefined;
+    return ip ? `${ip}-${ip}` : text;
+  }
+  const { concat, prefix, range } = element as {
+    readonly concat?: readonly unknown[];
+    readonly prefix?: { readonly addr: string; readonly len: number };
+    readonly range?: readonly string[];
+  };
+  if (prefix) return prefixRange(prefix.addr as Ip, prefix.len);
+  if (range) return range.join('-');
+  return (concat ?? []).map((part) => keyText(part, '')).join(' . ');
+}

@@ -1,0 +1,180 @@
+/**
+ * The table `weir-policy` of nftables: the part of it that does not depend on policies. It is not the table of services, so that
+ * neither waits for, nor is built anew because of, the other.
+ *
+ * Every packet of an isolated pod is judged, not only the first of its connection, and always by the connection: its first
+ * source before any translation, the address and port after every translation. So a policy that changes is in force for live
+ * flows at once, without an epoch or marks, and replies need no rule of their own.
+ *
+ * What is forwarded crosses FORWARD. What IPVS hands on to a pod crosses LOCAL_OUT instead, where this node's own words are told
+ * by their local source and let through; in both `reject` is possible, in POSTROUTING it is not. No packet crosses both.
+ */
+import { createHash } from 'node:crypto';
+
+export const TABLE = 'inet weir-policy';
+
+export interface TableOptions {
+  readonly keepEstablished: boolean;
+  readonly denyUnknown: boolean;
+}
+
+/** What is recorded, and the reason by which `weir drops` calls it. */
+export const RECORDS = {
+  ingress: { reason: 'policy-ingress', direction: 'ingress' },
+  egress: { reason: 'policy-egress', direction: 'egress' },
+  audited_ingress: { reason: 'audited', direction: 'ingress' },
+  audited_egress: { reason: 'audited', direction: 'egress' },
+  unknown_to: { reason: 'unknown-endpoint', direction: 'ingress' },
+  unknown_from: { reason: 'unknown-endpoint', direction: 'egress' },
+  spoofed: { reason: 'spoofed-source', direction: 'egress' },
+} as const;
+export type RecordName = keyof typeof RECORDS;
+
+/** Seconds for which a record is kept after its last packet. */
+export const RECORD_TIMEOUT = 3600;
+const RECORD_SIZE = 16_384;
+
+/** Maps of subjects in the order in which they are asked. */
+export const SUBJECTS = ['egress', 'ingress', 'audit_egress', 'audit_ingress'] as const;
+
+/** A connection that was under way before anybody looked carries this label; connlabel.conf names none so high. */
+const UNDER_WAY = 'ct label 122';
+
+const FAMILIES = [
+  { n: 4, ip: 'ip', type: 'ipv4_addr', none: '0.0.0.0' },
+  { n: 6, ip: 'ip6', type: 'ipv6_addr', none: '::' },
+] as const;
+
+function declarations(): string[] {
+  const kept = `flags dynamic,timeout; timeout ${RECORD_TIMEOUT}s; size ${RECORD_SIZE};`;
+  const families = FAMILIES.flatMap(({ n, type }) => [
+    `set self${n} { type ${type} . ${type}; }`,
+    `set known${n} { type ${type}; }`,
+    ...SUBJECTS.map((name) => `map ${name}${n} { type ${type} : verdict; }`),
+    ...Object.keys(RECORDS).flatMap((name) => [
+      `set ports_${name}${n} { type ${type} . ${type} . inet_proto . inet_service; ${kept} }`,
+      `set other_${name}${n} { type ${type} . ${type} . inet_proto; ${kept} }`,
+    ]),
+  ]);
+  return [
+    ...families,
+    'set inside { type ifname; }',
+    'set routed { type ifname; }',
+    'set grace { type nf_proto; flags timeout; }',
+  ];
+}
+
+const PORTED = ['tcp', 'udp', 'sctp'] as const;
+
+/** A record is of the connection; where there is none, of the packet. */
+function recordChain(name: string): string[] {
+  return FAMILIES.flatMap(({ n, ip }) => {
+    const ends = `ct original ${ip} saddr . ct reply ${ip} saddr . meta l4proto`;
+    return [
+      ...PORTED.map(
+        (protocol) =>
+          `meta l4proto ${protocol} update @ports_${name}${n} { ${ends} . ct reply proto-src counter } return`,
+      ),
+      `meta l4proto != { tcp, udp, sctp } update @other_${name}${n} { ${ends} counter } return`,
+      `meta l4proto { tcp, udp, sctp } update @ports_${name}${n} { ${ip} saddr . ${ip} daddr . meta l4proto . th dport counter } return`,
+      `update @other_${name}${n} { ${ip} saddr . ${ip} daddr . meta l4proto counter } return`,
+    ];
+  });
+}
+
+function judges(): [string, readonly string[]][] {
+  return FAMILIES.flatMap(({ n, ip }) => [
+    [
+      `judge${n}`,
+      [
+        `ct original ${ip} saddr . ct reply ${ip} saddr @self${n} return`,
+        `ct original ${ip} saddr vmap @egress${n}`,
+        `ct reply ${ip} saddr vmap @ingress${n}`,
+        `ct state new ct original ${ip} saddr vmap @audit_egress${n}`,
+        `ct state new ct reply ${ip} saddr vmap @audit_ingress${n}`,
+      ],
+    ],
+    /* without a connection nothing is matched but what anyone may */
+    [`stray${n}`, [`${ip} saddr vmap @egress${n}`, `${ip} daddr vmap @ingress${n}`]],
+  ]);
+}
+
+const STRANGERS = FAMILIES.flatMap(({ n, ip }) => [
+  `iifname @inside ${ip} saddr != @known${n} goto unknown_from`,
+  `oifname @inside ${ip} daddr != @known${n} goto unknown_to`,
+]);
+
+function chains({ keepEstablished, denyUnknown }: TableOptions): [name: string, lines: readonly string[]][] {
+  return [
+    ...Object.keys(RECORDS).map((name): [string, string[]] => [`record_${name}`, recordChain(name)]),
+    ...['unknown_to', 'unknown_from', 'spoofed'].map((name): [string, string[]] => [
+      name,
+      [`jump record_${name}`, 'drop'],
+    ]),
+    ['strangers', STRANGERS],
+    ...judges(),
+    [
+      'judge',
+      [
+        'icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect } ip6 hoplimit 255 return',
+        'icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } return',
+        ...(denyUnknown ? ['jump strangers'] : []),
+        /* errors about a connection go where its packets go */
+        'ct state related meta l4proto { icmp, icmpv6 } return',
+        ...(keepEstablished ? ['ct state established return'] : []),
+        `meta nfproto @grace ct state new tcp flags & (syn | ack) == ack ${UNDER_WAY.replace('label', 'label set')}`,
+        `${UNDER_WAY} tcp flags & (syn | ack) != syn return`,
+        'ct state invalid,untracked goto stray',
+        'meta nfproto vmap { ipv4 : goto judge4, ipv6 : goto judge6 }',
+      ],
+    ],
+    ['stray', ['meta nfproto vmap { ipv4 : goto stray4, ipv6 : goto stray6 }']],
+    ['forward', ['type filter hook forward priority filter; policy accept;', 'jump judge']],
+    [
+      'output',
+      [
+        'type filter hook output priority filter; policy accept;',
+        'fib saddr type local accept',
+        /* a reset with which somebody else's packet was rejected; it carries nothing */
+        'tcp flags & rst == rst accept',
+        'jump judge',
+      ],
+    ],
+    [
+      'prerouting',
+      [
+        'type filter hook prerouting priority mangle; policy accept;',
+        ...FAMILIES.map(
+          ({ ip, none }) => `iifname @routed ${ip} saddr != ${none} fib saddr . iif oif missing jump spoofed`,
+        ),
+      ],
+    ],
+  ];
+}
+
+/** Name of an empty set that says which version of the fixed part the table has. */
+export function versionSet(options: TableOptions): string {
+  const text = JSON.stringify([declarations(), chains(options)]);
+  return `version_${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
+}
+
+/** Number of rules by chain of the fixed part. */
+export function fixedChains(options: TableOptions): Map<string, number> {
+  return new Map(
+    chains(options).map(([name, lines]) => [name, lines.filter((line) => !line.startsWith('type ')).length]),
+  );
+}
+
+/**
+ * The fixed part, replacing the table with all that it holds. `grace`: seconds for which TCP connections are let through that
+ * nobody saw begin.
+ */
+export function emptyTable(options: TableOptions, grace: number): string {
+  const version = `set ${versionSet(options)} { type mark; }`;
+  const bodies = chains(options).map(([name, lines]) => `chain ${name} {\n    ${lines.join('\n    ')}\n  }`);
+  const body = [version, ...declarations(), ...bodies].map((line) => `  ${line}\n`).join('');
+  const seconds = Math.round(grace);
+  const open = `add element ${TABLE} grace { ipv4 timeout ${seconds}s, ipv6 timeout ${seconds}s }\n`;
+  /* add first: there may be none to delete */
+  return `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${body}}\n${seconds > 0 ? open : ''}`;
+}
