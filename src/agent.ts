@@ -70,8 +70,6 @@ export class Agent implements Disposable {
       eligible: () => this.#store.nodes.get(options.nodeName)?.eligible ?? true,
     });
     this.#listen();
-    if (options.runFirewall && !this.#plane.enforce)
-      log('warn', 'network policies are not enforced yet by this dataplane: --run-firewall has no effect');
   }
 
   /** Runs until the signal; the dataplane stays when it ends. */
@@ -167,7 +165,7 @@ export class Agent implements Disposable {
     const { classes, sets, subjects } = this.#compiler.update();
     if (!first && !this.#unenforced && classes.size + sets.size + subjects.size === 0) return 0;
     this.#unenforced = true;
-    const writes = this.#plane.enforce?.(this.#options.runFirewall ? this.#compiler.state : NO_POLICY) ?? 0;
+    const writes = this.#plane.enforce(this.#options.runFirewall ? this.#compiler.state : NO_POLICY);
     this.#unenforced = false;
     return writes;
   }

@@ -25,10 +25,12 @@ import { ensureStateDirectory, type IpvsState, networkNamespace, readState, writ
 import { neededSettings } from '../ipvs/sysctls.js';
 import { matchText, type VirtualServers } from '../ipvs/virtual.js';
 import { addressesOf, type NodeAddresses, serviceAddresses, viewOf, wanted } from '../ipvs/wanted.js';
+import type { PolicyTarget } from '../ipvs/policy-rows.js';
 import type { Measures } from '../metrics/weir.js';
 import type { AgentOptions } from '../options.js';
 import { applySettings } from './ipvs-settings.js';
 import type { Log } from './log.js';
+import { NftFirewall } from './nft-firewall.js';
 import type { NodeFacts, Plane } from './plane.js';
 
 /** ms for which a removed backend keeps its connections. */
@@ -43,7 +45,9 @@ export class IpvsPlane implements Plane {
   readonly #marks: Marks;
   readonly #desired = new Map<string, DesiredService>();
   readonly #placed = new Map<string, Placed>();
-  readonly #sysctls: IpvsState['sysctls'];
+  readonly #proxy: boolean;
+  readonly #firewall: NftFirewall;
+  #sysctls: IpvsState['sysctls'];
   readonly #report: (problem: Problem) => void;
   /** Addresses that the last agent meant to serve, whether it came to that or not: what has them is ours. */
   readonly #claimed: ReadonlySet<Ip>;
@@ -66,8 +70,11 @@ export class IpvsPlane implements Plane {
     this.#deadlines = new Map(Object.entries(state?.deadlines ?? {}));
     this.#generation = state?.generation ?? 0;
     this.#lastSync = state?.lastSync ?? 0;
-    this.#kernel = readKernel();
-    this.#sysctls = { ...applySettings(neededSettings(release()), log), ...state?.sysctls };
+    this.#proxy = options.runServiceProxy;
+    this.#kernel = readKernel(this.#proxy);
+    this.#firewall = new NftFirewall(options, log);
+    const settings = this.#proxy ? neededSettings(release()) : [];
+    this.#sysctls = { ...applySettings(settings, log), ...state?.sysctls };
     this.#marks = adoptedMarks(this.#kernel);
     for (const service of state?.services ?? []) this.#desired.set(service.key, service);
     this.#claimed = new Set([...this.#desired.values()].flatMap(addressesOf));
@@ -98,7 +105,14 @@ export class IpvsPlane implements Plane {
       this.#nodes = Object.fromEntries(addresses);
     }
     if (this.#fingerprint() !== before) this.#placeAll();
-    return this.#sync();
+    const { roles } = facts;
+    const opened = this.#firewall.openBridges(roles);
+    if (Object.keys(opened).length > 0) this.#sysctls = { ...opened, ...this.#sysctls };
+    return this.#firewall.follow(roles) + this.#sync();
+  }
+
+  enforce(policy: PolicyTarget): number {
+    return this.#firewall.enforce(policy, this.#facts.roles);
   }
 
   services(): string[] {
@@ -131,7 +145,8 @@ export class IpvsPlane implements Plane {
   }
 
   recover(): void {
-    this.#kernel = readKernel();
+    this.#kernel = readKernel(this.#proxy);
+    this.#firewall.recover();
   }
 
   /** The next `follow` puts back what another hand has taken away. */
@@ -141,7 +156,7 @@ export class IpvsPlane implements Plane {
     const now = this.#kernel;
     const lost = [...known.addresses].filter((ip) => !now.addresses.has(ip));
     const table = now.version === known.version ? [] : ['the table inet weir of nftables'];
-    return [...table, ...lost.map((ip) => `${ip} on ${SERVICE_DEVICE}`)];
+    return [...table, ...lost.map((ip) => `${ip} on ${SERVICE_DEVICE}`), ...this.#firewall.faults()];
   }
 
   /** IPVS and nftables count by themselves: ipvsadm -Ln --stats. */
@@ -165,6 +180,7 @@ export class IpvsPlane implements Plane {
    * these: no packet meets half a service.
    */
   #sync(): number {
+    if (!this.#proxy && this.#kernel.version === '') return 0;
     const have = ownServers(this.#kernel, this.#claimed);
     const known = [...this.#kernel.rows.values()].filter(({ table }) => table.startsWith('tunnel_sources'));
     const { rows, ...want } = wanted(this.#placed.values(), this.#facts.roles, this.#facts.sources, known);

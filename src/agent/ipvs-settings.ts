@@ -1,4 +1,4 @@
-/** Switches on what IPVS needs besides forwarding. */
+/** Switches on what IPVS and policy need, and forwarding. */
 import { neededSysctls, readSysctl, writeSysctl } from '../host/sysctl.js';
 import type { IpvsState } from '../ipvs/state-file.js';
 import type { Setting } from '../ipvs/sysctls.js';

@@ -39,8 +39,8 @@ export interface Plane extends Disposable {
   services(): string[];
   /** Brings these services to the kernel and removes those that are gone. Returns the number of entries written. */
   apply(desired: readonly DesiredService[], gone: readonly string[]): number;
-  /** Enforces what policy comes to on this node. Returns the number of entries written. Absent: this dataplane enforces none. */
-  enforce?(policy: PolicyTarget): number;
+  /** Enforces what policy comes to on this node. Returns the number of entries written. */
+  enforce(policy: PolicyTarget): number;
   /** Services with a backend whose grace has ended: to be applied again. */
   drained(): string[];
   /** Services that did not fit: to be tried again. */

@@ -6,6 +6,7 @@ import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT, type Format, OUTPUT } from './common-flags.js';
 import { type Context, pause } from './context.js';
 import { flag } from './flags.js';
+import { readIpvsDrops } from './ipvs-drops.js';
 import { printJson, printTable } from './output.js';
 import { bool } from './parse.js';
 
@@ -72,6 +73,8 @@ async function followDrops(root: string, output: Format, context: Context): Prom
 
 function listDrops(root: string, { now, monotonic }: Context): DropRow[] {
   const [wall, clock] = [now(), monotonic()];
+  const recorded = readIpvsDrops(root, wall);
+  if (recorded) return recorded;
   using table = openTable(root, MAPS.weir_drops);
   using names = openTable(root, MAPS.weir_names);
   using endpoints = openTable(root, MAPS.weir_endpoints);

@@ -1,6 +1,7 @@
 /** `weir diff` for the IPVS dataplane: virtual servers, the table `weir` and the addresses of weir-ipvs0. */
 import type { Problem } from '../core/model.js';
 import type { Row } from '../core/plan.js';
+import type { Roles } from '../core/network.js';
 import { chooseDevices, tunnelSources } from '../core/settings.js';
 import { readNetwork } from '../host/network.js';
 import { SERVICE_DEVICE } from '../ipvs/devices.js';
@@ -8,6 +9,9 @@ import { withDraining } from '../ipvs/drain.js';
 import { flattened } from '../ipvs/ipvsadm-text.js';
 import { adoptedMarks, ownServers, readKernel } from '../ipvs/kernel.js';
 import { placeService } from '../ipvs/placement.js';
+import { readPolicyTable } from '../ipvs/policy-kernel.js';
+import { policyRows, type PolicyTarget } from '../ipvs/policy-rows.js';
+import { fixedChains, optionsOf } from '../ipvs/policy-table.js';
 import { readState, stateDirectory } from '../ipvs/state-file.js';
 import { addressesOf, serviceAddresses, viewOf, wanted } from '../ipvs/wanted.js';
 import type { StateOptions } from './agent-flags.js';
@@ -23,22 +27,42 @@ export async function ipvsDifferences(options: StateOptions, context: Context): 
   const network = await readNetwork();
   const state = desiredState(store, options, network, new Set());
   state.problems.forEach(report);
-  const kernel = readKernel();
+  const kernel = readKernel(options.runServiceProxy);
   const marks = adoptedMarks(kernel);
   const nodes = Object.fromEntries([...store.nodes.values()].map(({ name, internalIps }) => [name, internalIps]));
   const view = viewOf(network, nodes);
   const placed = state.services.map((service) => placeService(service, view, marks));
-  const want = wanted(placed, chooseDevices(network, options), tunnelSources(store.nodes, options.dsrSources), []);
+  const roles = chooseDevices(network, options);
+  const want = wanted(placed, roles, tunnelSources(store.nodes, options.dsrSources), []);
   const known = readState(stateDirectory(options.bpfRoot));
   const deadlines = new Map(Object.entries(known?.deadlines ?? {}));
   const have = ownServers(kernel, new Set((known?.services ?? []).flatMap(addressesOf)));
   /* what is kept for its connections is no difference, however long ago its service let go of it */
   const { servers } = withDraining(have, want.servers, deadlines, 0, Number.MAX_SAFE_INTEGER);
+  const policy = options.runFirewall ? policyDifferences(state.policy, roles) : [];
+  if (!options.runServiceProxy && kernel.version === '') return policy;
   return [
+    ...policy,
     ...between('ipvs', flattened(have), flattened(servers)),
     ...between('nft', texts(kernel.rows), texts(want.rows)),
     ...between(SERVICE_DEVICE, presence(kernel.addresses), presence(serviceAddresses(want.rows))),
   ];
+}
+
+/** Chains by the number of their rules: what a chain of a policy holds is in its name. */
+function policyDifferences(target: PolicyTarget, roles: Roles): Difference[] {
+  const have = readPolicyTable();
+  const { chains, rows } = policyRows(target, roles);
+  const counted = (rules: ReadonlyMap<string, number>): [string, string][] =>
+    [...rules].map(([name, count]) => [`chain ${name}`, `${count} rules`]);
+  const options = optionsOf(have.version);
+  const fixed = options ? counted(fixedChains(options)) : [['fixed part', 'this version'] as const];
+  const programs = new Map([...chains].map(([name, lines]) => [name, lines.length]));
+  return between(
+    'nft weir-policy',
+    new Map([...counted(have.fixed), ...counted(have.chains), ...texts(have.rows)]),
+    new Map([...fixed, ...counted(programs), ...texts(rows)]),
+  );
 }
 
 /** Elements by set and key. */

@@ -4,6 +4,7 @@ import { ourDevices, removeDevice } from '../ipvs/devices.js';
 import { runCommands } from '../ipvs/ipvsadm.js';
 import { ownServers, readKernel } from '../ipvs/kernel.js';
 import { removeTable } from '../ipvs/nft.js';
+import { readPolicyTable, removePolicyTable } from '../ipvs/policy-kernel.js';
 import { networkNamespace, readState } from '../ipvs/state-file.js';
 import { addressesOf } from '../ipvs/wanted.js';
 import { type Removal, restoring, type Step } from './removal.js';
@@ -15,7 +16,7 @@ export function ipvsRemoval(directory: string): Removal {
     throw new Error(
       `clean up ${directory}: its agent worked in another network namespace: run this there (nsenter --net)`,
     );
-  const kernel = readKernel();
+  const kernel = readKernel(false);
   const claimed = new Set((state?.services ?? []).flatMap(addressesOf));
   const servers: Step[] = [...ownServers(kernel, claimed).keys()].map((key) => ({
     verb: 'remove',
@@ -24,6 +25,10 @@ export function ipvsRemoval(directory: string): Removal {
   }));
   const table: Step[] =
     kernel.version === '' ? [] : [{ verb: 'remove', what: 'the table inet weir of nftables', carryOut: removeTable }];
+  const policy: Step[] =
+    readPolicyTable().version === ''
+      ? []
+      : [{ verb: 'remove', what: 'the table inet weir-policy of nftables', carryOut: removePolicyTable }];
   const devices: Step[] = ourDevices().map((name) => ({
     verb: 'remove',
     what: `device ${name}`,
@@ -36,5 +41,5 @@ export function ipvsRemoval(directory: string): Removal {
     last: true,
     carryOut: () => rmSync(directory, { recursive: true }),
   };
-  return { steps: [...devices, ...servers, ...table, ...settings.steps, rest], notes: settings.notes };
+  return { steps: [...devices, ...servers, ...table, ...policy, ...settings.steps, rest], notes: settings.notes };
 }

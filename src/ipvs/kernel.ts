@@ -1,6 +1,7 @@
 /** What the kernel has of ours: the truth from which every difference is told. */
 import type { Family, Ip } from '../core/net.js';
 import type { Row } from '../core/plan.js';
+import { WeirError } from '../errors.js';
 import { readServiceAddresses } from './devices.js';
 import { readVirtualServers } from './ipvsadm.js';
 import { isOurMark, markName, Marks } from './marks.js';
@@ -23,15 +24,24 @@ export interface Kernel {
   readonly tunnels: Readonly<Partial<Record<Family, Ip>>>;
 }
 
-/** Looks, and changes nothing. */
-export function readKernel(): Kernel {
-  const servers = readVirtualServers();
+/** Looks, and changes nothing. Whoever serves nothing (`proxy`) needs no IPVS in the kernel. */
+export function readKernel(proxy = true): Kernel {
+  const servers = proxy ? readVirtualServers() : virtualServersIfAny();
   const table = readTable();
   const { rows, names } =
     table === undefined ? { rows: new Map<string, Row>(), names: new Set<string>() } : parseTable(table);
   const addresses = readServiceAddresses();
   const version = [...names].find((name) => name.startsWith('version_')) ?? '';
   return { servers, rows, version, addresses: addresses ?? new Set(), device: addresses !== undefined, tunnels: {} };
+}
+
+function virtualServersIfAny(): Map<string, VirtualServer> {
+  try {
+    return readVirtualServers();
+  } catch (error) {
+    if (error instanceof WeirError) return new Map();
+    throw error;
+  }
 }
 
 /**

@@ -21,7 +21,11 @@ export interface Listed {
   readonly set?: Container;
   readonly map?: Container;
   readonly chain?: { readonly name: string };
-  readonly rule?: { readonly chain: string; readonly comment?: string };
+  readonly rule?: {
+    readonly chain: string;
+    readonly comment?: string;
+    readonly expr?: readonly { readonly goto?: { readonly target: string } }[];
+  };
 }
 
 interface Container {
@@ -66,9 +70,14 @@ export function parsePolicyTable(json: string): PolicyKernel {
   };
 }
 
-/** Elements of maps are pairs. */
+/** Elements of maps are pairs; those with a comment are wrapped. */
 function rowOf(table: string, element: unknown): Row {
-  if (!Array.isArray(element)) return { table, key: keyText(element, table), value: '' };
+  if (!Array.isArray(element)) {
+    const { elem } = element as { readonly elem?: { readonly val: unknown; readonly comment?: string } };
+    if (!elem) return { table, key: keyText(element, table), value: '' };
+    const { val, comment } = elem;
+    return { table, key: keyText(val, table), value: comment === undefined ? '' : `comment "${comment}"` };
+  }
   const [key, verdict] = element as [unknown, Readonly<Record<string, { readonly target?: string } | null>>];
   const [[verb, more] = ['', null]] = Object.entries(verdict);
   return { table, key: keyText(key, table), value: more?.target === undefined ? verb : `${verb} ${more.target}` };

@@ -44,7 +44,7 @@ export function policyRows({ classes, sets, subjects }: PolicyTarget, roles: Rol
   };
   for (const [ip, subject] of subjects) {
     const n = familyOf(ip) === 'v4' ? 4 : 6;
-    put(`known${n}`, ip);
+    put(`known${n}`, ip, podComment(subject.pod));
     const slots = slotsOf(subject);
     for (const [map, name, mode] of slots) put(`${map}${n}`, ip, `jump ${program(name, mode).entry}`);
     /* what a pod sends to itself through a service comes back to it */
@@ -78,4 +78,14 @@ function deviceRows({ pods, bridges }: Roles): Pick<Row, 'table' | 'key'>[] {
   const inside = [...pods, ...bridges].map(({ name }) => ({ table: 'inside', key: name }));
   const routed = pods.filter(({ master }) => master === '').map(({ name }) => ({ table: 'routed', key: name }));
   return [...inside, ...routed];
+}
+
+/** Names that are too long for a comment are cut. */
+function podComment(pod: string): string {
+  return `comment "${pod.slice(0, 120)}"`;
+}
+
+/** The pod that a row of known4 or known6 names. */
+export function podOf(row: Row | undefined): string {
+  return /^comment "(.*)"$/.exec(row?.value ?? '')?.[1] ?? '';
 }

@@ -178,3 +178,11 @@ export function emptyTable(options: TableOptions, grace: number): string {
   /* add first: there may be none to delete */
   return `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${body}}\n${seconds > 0 ? open : ''}`;
 }
+
+/** The options by which a version was made; undefined: not by this program. */
+export function optionsOf(version: string): TableOptions | undefined {
+  const choices = [false, true];
+  return choices
+    .flatMap((keepEstablished) => choices.map((denyUnknown) => ({ keepEstablished, denyUnknown })))
+    .find((options) => versionSet(options) === version);
+}

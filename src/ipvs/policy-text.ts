@@ -56,7 +56,10 @@ function elementLines(writes: readonly Write[], { rows }: PolicyRows, goneSets: 
   const whole = wide.size === 0 ? [] : [...rows.values()].filter(({ table }) => wide.has(table));
   return [
     ...[...wide].map((name) => `flush set ${TABLE} ${name}`),
-    ...elements('delete', stale),
+    ...elements(
+      'delete',
+      stale.map((row) => ({ ...row, value: '' })),
+    ),
     ...elements('add', [...put, ...whole]),
   ];
 }
@@ -64,7 +67,7 @@ function elementLines(writes: readonly Write[], { rows }: PolicyRows, goneSets: 
 function elements(verb: 'add' | 'delete', rows: readonly Row[]): string[] {
   const bySet = new Map<string, string[]>();
   for (const { table, key, value } of rows) {
-    const element = value === '' ? key : `${key} : ${value}`;
+    const element = value === '' ? key : `${key} ${value.startsWith('comment') ? value : `: ${value}`}`;
     const list = bySet.get(table);
     if (list) list.push(element);
     else bySet.set(table, [element]);
