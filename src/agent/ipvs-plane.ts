@@ -105,14 +105,13 @@ export class IpvsPlane implements Plane {
       this.#nodes = Object.fromEntries(addresses);
     }
     if (this.#fingerprint() !== before) this.#placeAll();
-    const { roles } = facts;
-    const opened = this.#firewall.openBridges(roles);
+    const opened = this.#firewall.openBridges(facts);
     if (Object.keys(opened).length > 0) this.#sysctls = { ...opened, ...this.#sysctls };
-    return this.#firewall.follow(roles) + this.#sync();
+    return this.#firewall.follow(facts) + this.#sync();
   }
 
   enforce(policy: PolicyTarget): number {
-    return this.#firewall.enforce(policy, this.#facts.roles);
+    return this.#firewall.enforce(policy, this.#facts);
   }
 
   services(): string[] {

@@ -1,6 +1,9 @@
 /** Network policy in the IPVS dataplane: the table `weir-policy`, and what bridges need for it to see their packets. */
-import type { Roles } from '../core/network.js';
+import { bindings } from '../core/network.js';
 import { readSysctl } from '../host/sysctl.js';
+import { applyRuleset } from '../ipvs/nft.js';
+import { BRIDGE_TABLE, bridgeChange, bridgeRows, bridgeVersion } from '../ipvs/policy-bridge.js';
+import { type PolicyKernel, readPolicyTable, removePolicyTable } from '../ipvs/policy-kernel.js';
 import { BRIDGE_SETTINGS } from '../ipvs/sysctls.js';
 import type { PolicyTarget } from '../ipvs/policy-rows.js';
 import { PolicyTables } from '../ipvs/policy-tables.js';
@@ -8,6 +11,7 @@ import type { IpvsState } from '../ipvs/state-file.js';
 import type { AgentOptions } from '../options.js';
 import { applySettings } from './ipvs-settings.js';
 import type { Log } from './log.js';
+import type { NodeFacts } from './plane.js';
 
 type Options = Pick<AgentOptions, 'runFirewall' | 'defaultDenyUnknown' | 'keepEstablished' | 'takeoverGrace'>;
 
@@ -16,27 +20,51 @@ export class NftFirewall {
   readonly #isOn: boolean;
   readonly #log: Log;
   #bridged = false;
+  #bridge: Pick<PolicyKernel, 'rows' | 'version'>;
+  #target: PolicyTarget | undefined;
 
   /** Adopts what is there. Throws WEIR_TOOL. */
   constructor(options: Options, log: Log) {
     const { defaultDenyUnknown: denyUnknown, keepEstablished, takeoverGrace } = options;
+    this.#bridge = readPolicyTable(BRIDGE_TABLE);
     this.#tables = new PolicyTables({ denyUnknown, keepEstablished, takeoverGrace });
     this.#isOn = options.runFirewall;
     this.#log = log;
   }
 
   /** Returns the number of entries written. */
-  enforce(policy: PolicyTarget, roles: Roles): number {
-    return this.#isOn ? this.#tables.enforce(policy, roles) : this.#tables.remove();
+  enforce(policy: PolicyTarget, facts: NodeFacts): number {
+    if (!this.#isOn) return this.#remove();
+    this.#target = policy;
+    return this.#tables.enforce(policy, facts.roles) + this.#followBridges(facts);
   }
 
   /** Tells of the node's devices. */
-  follow(roles: Roles): number {
-    return this.#isOn ? this.#tables.follow(roles) : 0;
+  follow(facts: NodeFacts): number {
+    return this.#isOn ? this.#tables.follow(facts.roles) + this.#followBridges(facts) : 0;
+  }
+
+  #remove(): number {
+    const removed = this.#tables.remove();
+    if (this.#bridge.version === '') return removed;
+    removePolicyTable(BRIDGE_TABLE);
+    this.#bridge = readPolicyTable(BRIDGE_TABLE);
+    return removed + 1;
+  }
+
+  #followBridges({ network, roles }: NodeFacts): number {
+    if (!this.#target) return 0;
+    const known = [...this.#target.subjects.keys()];
+    const rows = bridgeRows(known, bindings(network, roles.pods, known));
+    const text = bridgeChange(this.#bridge.rows, this.#bridge.version, rows);
+    if (text === '') return 0;
+    applyRuleset(text);
+    this.#bridge = { rows, version: bridgeVersion() };
+    return 1;
   }
 
   /** Once pods are on bridges: packets between them are to cross FORWARD. Returns the settings changed. */
-  openBridges({ bridges }: Roles): IpvsState['sysctls'] {
+  openBridges({ roles: { bridges } }: NodeFacts): IpvsState['sysctls'] {
     if (!this.#isOn || this.#bridged || bridges.length === 0) return {};
     this.#bridged = true;
     if (BRIDGE_SETTINGS.every(({ path }) => readSysctl(path) !== undefined))
@@ -51,6 +79,7 @@ export class NftFirewall {
 
   recover(): void {
     this.#tables.recover();
+    this.#bridge = readPolicyTable(BRIDGE_TABLE);
   }
 
   /** What is missing. */

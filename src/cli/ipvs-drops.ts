@@ -1,5 +1,6 @@
 /** What policy has denied in the IPVS dataplane, from nftables alone. */
 import { PROTOCOLS } from '../core/net.js';
+import { BRIDGE_TABLE } from '../ipvs/policy-bridge.js';
 import { policyRecords } from '../ipvs/policy-drops.js';
 import { readPolicyTable } from '../ipvs/policy-kernel.js';
 import { readState, stateDirectory } from '../ipvs/state-file.js';
@@ -9,7 +10,9 @@ import type { DropRow } from './drops.js';
 /** Oldest first; undefined where no agent has used IPVS with this --bpf-root, or one uses BPF now. `now`: ms since 1970. */
 export function readIpvsDrops(bpfRoot: string, now: number): DropRow[] | undefined {
   if (!readState(stateDirectory(bpfRoot)) || isLocked(bpfRoot)) return undefined;
-  const rows = policyRecords(readPolicyTable()).sort((a, b) => b.age - a.age);
+  const { listed, rows: known } = readPolicyTable();
+  const all = [...listed, ...readPolicyTable(BRIDGE_TABLE).listed];
+  const rows = policyRecords({ listed: all, rows: known }).sort((a, b) => b.age - a.age);
   return rows.map(({ age, protocol, ...record }) => ({
     time: new Date(now - age * 1000).toISOString(),
     ...record,

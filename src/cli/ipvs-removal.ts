@@ -4,7 +4,9 @@ import { ourDevices, removeDevice } from '../ipvs/devices.js';
 import { runCommands } from '../ipvs/ipvsadm.js';
 import { ownServers, readKernel } from '../ipvs/kernel.js';
 import { removeTable } from '../ipvs/nft.js';
+import { BRIDGE_TABLE } from '../ipvs/policy-bridge.js';
 import { readPolicyTable, removePolicyTable } from '../ipvs/policy-kernel.js';
+import { TABLE as POLICY_TABLE } from '../ipvs/policy-table.js';
 import { networkNamespace, readState } from '../ipvs/state-file.js';
 import { addressesOf } from '../ipvs/wanted.js';
 import { type Removal, restoring, type Step } from './removal.js';
@@ -25,10 +27,13 @@ export function ipvsRemoval(directory: string): Removal {
   }));
   const table: Step[] =
     kernel.version === '' ? [] : [{ verb: 'remove', what: 'the table inet weir of nftables', carryOut: removeTable }];
-  const policy: Step[] =
-    readPolicyTable().version === ''
-      ? []
-      : [{ verb: 'remove', what: 'the table inet weir-policy of nftables', carryOut: removePolicyTable }];
+  const policy: Step[] = [POLICY_TABLE, BRIDGE_TABLE]
+    .filter((name) => readPolicyTable(name).version !== '')
+    .map((name) => ({
+      verb: 'remove',
+      what: `the table ${name} of nftables`,
+      carryOut: () => removePolicyTable(name),
+    }));
   const devices: Step[] = ourDevices().map((name) => ({
     verb: 'remove',
     what: `device ${name}`,

@@ -38,17 +38,17 @@ const NOTHING: PolicyKernel = {
 };
 
 /** Looks, and changes nothing. */
-export function readPolicyTable(): PolicyKernel {
+export function readPolicyTable(table = TABLE): PolicyKernel {
   try {
-    return parsePolicyTable(runTool('nft', ['-j', 'list', 'table', ...TABLE.split(' ')]));
+    return parsePolicyTable(runTool('nft', ['-j', 'list', 'table', ...table.split(' ')]));
   } catch (error) {
     if (error instanceof WeirError && error.message.includes('No such file or directory')) return NOTHING;
     throw error;
   }
 }
 
-export function removePolicyTable(): void {
-  applyRuleset(`delete table ${TABLE}\n`);
+export function removePolicyTable(table = TABLE): void {
+  applyRuleset(`delete table ${table}\n`);
 }
 
 export function parsePolicyTable(json: string): PolicyKernel {

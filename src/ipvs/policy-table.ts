@@ -32,7 +32,7 @@ export type RecordName = keyof typeof RECORDS;
 
 /** Seconds for which a record is kept after its last packet. */
 export const RECORD_TIMEOUT = 3600;
-const RECORD_SIZE = 16_384;
+export const RECORD_SIZE = 16_384;
 
 /** Maps of subjects in the order in which they are asked. */
 export const SUBJECTS = ['egress', 'ingress', 'audit_egress', 'audit_ingress'] as const;

@@ -64,7 +64,8 @@ function elementLines(writes: readonly Write[], { rows }: PolicyRows, goneSets: 
   ];
 }
 
-function elements(verb: 'add' | 'delete', rows: readonly Row[]): string[] {
+/** Commands for rows, one a set. */
+export function elements(verb: 'add' | 'delete', rows: readonly Row[], place = TABLE): string[] {
   const bySet = new Map<string, string[]>();
   for (const { table, key, value } of rows) {
     const element = value === '' ? key : `${key} ${value.startsWith('comment') ? value : `: ${value}`}`;
@@ -72,9 +73,9 @@ function elements(verb: 'add' | 'delete', rows: readonly Row[]): string[] {
     if (list) list.push(element);
     else bySet.set(table, [element]);
   }
-  return [...bySet].map(([set, list]) => `${verb} element ${TABLE} ${set} { ${list.join(', ')} }`);
+  return [...bySet].map(([set, list]) => `${verb} element ${place} ${set} { ${list.join(', ')} }`);
 }
 
 export function isOwnRow({ table }: Row): boolean {
-  return isPeerSet(table) || /^(self|known|(audit_)?(in|e)gress)[46]$|^(inside|routed)$/.test(table);
+  return isPeerSet(table) || /^(self|known|bound|behind|(audit_)?(in|e)gress)[46]$|^(inside|routed|ports)$/.test(table);
 }

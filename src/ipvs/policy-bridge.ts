@@ -1,0 +1,85 @@
+/**
+ * The table `bridge weir-policy`: policy trusts sources, and no route tells where an address behind a bridge lives. A pod's port is
+ * known by where neighbours and the bridge have learnt its address; it may then send neither from an address that lives
+ * behind another port nor from one that no pod has, link-local ones included.
+ */
+import { createHash } from 'node:crypto';
+import { familyOf, type Ip } from '../core/net.js';
+import type { Link } from '../core/network.js';
+import { plan, type Row, type Rows, toRows } from '../core/plan.js';
+import { RECORD_SIZE, RECORD_TIMEOUT } from './policy-table.js';
+import { elements } from './policy-text.js';
+
+export const BRIDGE_TABLE = 'bridge weir-policy';
+
+const FAMILIES = [
+  { n: 4, ip: 'ip', type: 'ipv4_addr', none: '0.0.0.0' },
+  { n: 6, ip: 'ip6', type: 'ipv6_addr', none: '::' },
+] as const;
+
+function body(): string {
+  const kept = `flags dynamic,timeout; timeout ${RECORD_TIMEOUT}s; size ${RECORD_SIZE};`;
+  const sets = FAMILIES.flatMap(({ n, type }) => [
+    `set known${n} { type ${type}; }`,
+    `set bound${n} { type ${type}; }`,
+    `set behind${n} { type ifname . ${type}; }`,
+    `set ports_spoofed${n} { type ${type} . ${type} . inet_proto . inet_service; ${kept} }`,
+    `set other_spoofed${n} { type ${type} . ${type} . inet_proto; ${kept} }`,
+  ]);
+  const sources = FAMILIES.flatMap(({ n, ip, none }) => [
+    `${ip} saddr ${none} accept`,
+    `iifname . ${ip} saddr @behind${n} accept`,
+    `${ip} saddr @bound${n} goto spoofed`,
+    `${ip} saddr != @known${n} goto spoofed`,
+  ]);
+  const records = FAMILIES.flatMap(({ n, ip }) => {
+    const ends = `${ip} saddr . ${ip} daddr . meta l4proto`;
+    return [
+      `meta l4proto { tcp, udp, sctp } update @ports_spoofed${n} { ${ends} . th dport counter } drop`,
+      `update @other_spoofed${n} { ${ends} counter } drop`,
+    ];
+  });
+  const discovery =
+    'icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept';
+  const chains = {
+    spoofed: [...records, 'drop'],
+    sources: [discovery, 'udp dport { 67, 547 } accept', ...sources],
+    prerouting: ['type filter hook prerouting priority filter; policy accept;', 'iifname @ports jump sources'],
+  };
+  const texts = Object.entries(chains).map(([name, lines]) => `chain ${name} {\n    ${lines.join('\n    ')}\n  }`);
+  return [...sets, 'set ports { type ifname; }', ...texts].map((line) => `  ${line}\n`).join('');
+}
+
+/** Name of an empty set that says which version of the fixed part the table has. */
+export function bridgeVersion(): string {
+  return `version_${createHash('sha256').update(body()).digest('hex').slice(0, 12)}`;
+}
+
+/** `known`: all pods' addresses; `bindings`: the devices behind which some of them live. */
+export function bridgeRows(known: Iterable<Ip>, bindings: ReadonlyMap<Ip, Link>): Map<string, Row> {
+  const bridged = [...bindings].filter(([, { master }]) => master !== '');
+  if (bridged.length === 0) return new Map();
+  const row = (name: string, ip: Ip, key: string = ip): Row => ({
+    ...{ table: `${name}${familyOf(ip) === 'v4' ? 4 : 6}`, key, value: '' },
+  });
+  return toRows([
+    ...[...known].map((ip) => row('known', ip)),
+    ...bridged.flatMap(([ip, { name }]) => [
+      row('bound', ip),
+      row('behind', ip, `${name} . ${ip}`),
+      { table: 'ports', key: name, value: '' },
+    ]),
+  ]);
+}
+
+/** One transaction; '' where all is as it should be. `version`: of the table that is there, '' where there is none. */
+export function bridgeChange(have: Rows, version: string, want: Rows): string {
+  if (version === '' && want.size === 0) return '';
+  const isSame = version === bridgeVersion();
+  const writes = plan(isSame ? have : new Map(), want, {});
+  const stale = writes.flatMap((write) => (write.op === 'delete' ? [write.row] : []));
+  const fresh = writes.flatMap((write) => (write.op === 'put' ? [write.row] : []));
+  const changes = [...elements('delete', stale, BRIDGE_TABLE), ...elements('add', fresh, BRIDGE_TABLE)];
+  const whole = `add table ${BRIDGE_TABLE}\ndelete table ${BRIDGE_TABLE}\ntable ${BRIDGE_TABLE} {\n  set ${bridgeVersion()} { type mark; }\n${body()}}\n`;
+  return (isSame ? '' : whole) + changes.map((line) => `${line}\n`).join('');
+}
