@@ -55,7 +55,7 @@ export class NftFirewall {
   #followBridges({ network, roles }: NodeFacts): number {
     if (!this.#target) return 0;
     const known = [...this.#target.subjects.keys()];
-    const rows = bridgeRows(known, bindings(network, roles.pods, known));
+    const rows = bridgeRows(known, roles.pods, bindings(network, roles.pods, known));
     const text = bridgeChange(this.#bridge.rows, this.#bridge.version, rows);
     if (text === '') return 0;
     applyRuleset(text);

@@ -1,7 +1,7 @@
 /**
- * The table `bridge weir-policy`: policy trusts sources, and no route tells where an address behind a bridge lives. A pod's port is
- * known by where neighbours and the bridge have learnt its address; it may then send neither from an address that lives
- * behind another port nor from one that no pod has, link-local ones included.
+ * The table `bridge weir-policy`: policy trusts sources, and no route tells where an address behind a bridge lives. Where a pod lives
+ * is known from the node's neighbours and what the bridge has learnt: its address comes from no other port then, and no address
+ * that no pod has from its port. Link-local addresses, which no policy names, come from no port.
  */
 import { createHash } from 'node:crypto';
 import { familyOf, type Ip } from '../core/net.js';
@@ -30,7 +30,7 @@ function body(): string {
     `${ip} saddr ${none} accept`,
     `iifname . ${ip} saddr @behind${n} accept`,
     `${ip} saddr @bound${n} goto spoofed`,
-    `${ip} saddr != @known${n} goto spoofed`,
+    `iifname @settled ${ip} saddr != @known${n} goto spoofed`,
   ]);
   const records = FAMILIES.flatMap(({ n, ip }) => {
     const ends = `${ip} saddr . ${ip} daddr . meta l4proto`;
@@ -43,11 +43,19 @@ function body(): string {
     'icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept';
   const chains = {
     spoofed: [...records, 'drop'],
-    sources: [discovery, 'udp dport { 67, 547 } accept', ...sources],
+    sources: [
+      discovery,
+      'udp dport { 67, 547 } accept',
+      ...sources,
+      'ip saddr 169.254.0.0/16 goto spoofed',
+      'ip6 saddr fe80::/10 goto spoofed',
+    ],
     prerouting: ['type filter hook prerouting priority filter; policy accept;', 'iifname @ports jump sources'],
   };
   const texts = Object.entries(chains).map(([name, lines]) => `chain ${name} {\n    ${lines.join('\n    ')}\n  }`);
-  return [...sets, 'set ports { type ifname; }', ...texts].map((line) => `  ${line}\n`).join('');
+  return [...sets, 'set ports { type ifname; }', 'set settled { type ifname; }', ...texts]
+    .map((line) => `  ${line}\n`)
+    .join('');
 }
 
 /** Name of an empty set that says which version of the fixed part the table has. */
@@ -55,10 +63,15 @@ export function bridgeVersion(): string {
   return `version_${createHash('sha256').update(body()).digest('hex').slice(0, 12)}`;
 }
 
-/** `known`: all pods' addresses; `bindings`: the devices behind which some of them live. */
-export function bridgeRows(known: Iterable<Ip>, bindings: ReadonlyMap<Ip, Link>): Map<string, Row> {
+/** `known`: all pods' addresses; `pods`: their devices; `bindings`: the devices behind which some of them live. */
+export function bridgeRows(
+  known: Iterable<Ip>,
+  pods: readonly Link[],
+  bindings: ReadonlyMap<Ip, Link>,
+): Map<string, Row> {
+  const ports = pods.filter(({ master }) => master !== '');
   const bridged = [...bindings].filter(([, { master }]) => master !== '');
-  if (bridged.length === 0) return new Map();
+  if (ports.length === 0) return new Map();
   const row = (name: string, ip: Ip, key: string = ip): Row => ({
     ...{ table: `${name}${familyOf(ip) === 'v4' ? 4 : 6}`, key, value: '' },
   });
@@ -67,8 +80,9 @@ export function bridgeRows(known: Iterable<Ip>, bindings: ReadonlyMap<Ip, Link>)
     ...bridged.flatMap(([ip, { name }]) => [
       row('bound', ip),
       row('behind', ip, `${name} . ${ip}`),
-      { table: 'ports', key: name, value: '' },
+      { table: 'settled', key: name, value: '' },
     ]),
+    ...ports.map(({ name }) => ({ table: 'ports', key: name, value: '' })),
   ]);
 }
 

@@ -77,5 +77,8 @@ export function elements(verb: 'add' | 'delete', rows: readonly Row[], place = T
 }
 
 export function isOwnRow({ table }: Row): boolean {
-  return isPeerSet(table) || /^(self|known|bound|behind|(audit_)?(in|e)gress)[46]$|^(inside|routed|ports)$/.test(table);
+  return (
+    isPeerSet(table) ||
+    /^(self|known|bound|behind|(audit_)?(in|e)gress)[46]$|^(inside|routed|ports|settled)$/.test(table)
+  );
 }
