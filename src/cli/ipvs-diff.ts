@@ -10,7 +10,8 @@ import { flattened } from '../ipvs/ipvsadm-text.js';
 import { adoptedMarks, ownServers, readKernel } from '../ipvs/kernel.js';
 import { placeService } from '../ipvs/placement.js';
 import { readPolicyTable } from '../ipvs/policy-kernel.js';
-import { policyRows, type PolicyTarget } from '../ipvs/policy-rows.js';
+import type { Members } from '../ipvs/policy-program.js';
+import { PolicyCompilation, type PolicyTarget } from '../ipvs/policy-rows.js';
 import { fixedChains, optionsOf } from '../ipvs/policy-table.js';
 import { readState, stateDirectory } from '../ipvs/state-file.js';
 import { addressesOf, serviceAddresses, viewOf, wanted } from '../ipvs/wanted.js';
@@ -52,7 +53,7 @@ export async function ipvsDifferences(options: StateOptions, context: Context): 
 /** Chains by the number of their rules: what a chain of a policy holds is in its name. */
 function policyDifferences(target: PolicyTarget, roles: Roles): Difference[] {
   const have = readPolicyTable();
-  const { chains, rows } = policyRows(target, roles);
+  const { chains, rows, members } = new PolicyCompilation().rows(target, roles);
   const counted = (rules: ReadonlyMap<string, number>): [string, string][] =>
     [...rules].map(([name, count]) => [`chain ${name}`, `${count} rules`]);
   const options = optionsOf(have.version);
@@ -60,8 +61,14 @@ function policyDifferences(target: PolicyTarget, roles: Roles): Difference[] {
   const programs = new Map([...chains].map(([name, lines]) => [name, lines.length]));
   return between(
     'nft weir-policy',
-    new Map([...counted(have.fixed), ...counted(have.chains), ...texts(have.rows)]),
-    new Map([...fixed, ...counted(programs), ...texts(rows)]),
+    new Map([...counted(have.fixed), ...counted(have.chains), ...texts(have.rows), ...peers(have.members)]),
+    new Map([...fixed, ...counted(programs), ...texts(rows), ...peers(members)]),
+  );
+}
+
+function peers(members: Members): [string, string][] {
+  return [...members].flatMap(([table, list]) =>
+    [...list].map((member): [string, string] => [`${table} ${member}`, 'present']),
   );
 }
 

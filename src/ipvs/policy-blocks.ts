@@ -1,5 +1,5 @@
 /** Address blocks within one another, as ranges that do not overlap: what an interval set of nftables takes. */
-import { familyOf, type Family, type Ip, ipBytes, ipFromBytes, parsePrefix } from '../core/net.js';
+import { type Family, familyOf, type Ip, ipBytes, ipFromBytes, parsePrefix, type Prefix } from '../core/net.js';
 import type { ClassName } from '../core/policy/state.js';
 
 /** Both ends are within. IPv4 addresses count as ::ffff:a.b.c.d. */
@@ -9,34 +9,78 @@ export interface Range {
   readonly name: ClassName;
 }
 
-export interface Blocks {
-  /** By address. */
-  readonly hosts: ReadonlyMap<Ip, ClassName>;
-  /** In order. */
-  readonly ranges: Readonly<Record<Family, readonly Range[]>>;
+/** A single address, and the class of the block around it. */
+export interface Host {
+  readonly ip: Ip;
+  readonly name: ClassName;
+  readonly around: ClassName | undefined;
 }
 
 interface Block extends Range {
   readonly bits: number;
 }
 
-/** Rows of a PolicyState's classes: single addresses apart, of the others the longest prefix in force at each point. */
-export function blocksOf(classes: ReadonlyMap<string, ClassName>): Blocks {
-  const hosts = new Map<Ip, ClassName>();
-  const blocks: Record<Family, Block[]> = { v4: [], v6: [] };
-  for (const [text, name] of classes) {
-    const prefix = parsePrefix(text);
-    if (!prefix) throw new TypeError(`not a prefix: ${text}`);
-    const { address, bits } = prefix;
-    const family = familyOf(address);
-    const width = family === 'v4' ? 32 : 128;
-    if (bits === width) hosts.set(address, name);
-    else {
-      const first = numberOf(address);
-      blocks[family].push({ first, last: first + (1n << BigInt(width - bits)) - 1n, name, bits });
+/** The rows of a PolicyState's classes; that one address has changed is told without looking at the others again. */
+export class Blocks {
+  readonly #rows = new Map<string, ClassName>();
+  readonly hosts = new Map<Ip, Host>();
+  /** In order. */
+  readonly ranges: Record<Family, readonly Range[]> = { v4: [], v6: [] };
+
+  /** What has changed: single addresses, or 'all' where blocks have. */
+  follow(classes: ReadonlyMap<string, ClassName>): readonly Ip[] | 'all' {
+    const changed: string[] = [];
+    for (const [text, name] of classes) if (this.#rows.get(text) !== name) changed.push(text);
+    const gone = [...this.#rows.keys()].filter((text) => !classes.has(text));
+    for (const text of gone) this.#rows.delete(text);
+    for (const text of changed) this.#rows.set(text, classes.get(text)!);
+    const prefixes = [...changed, ...gone].map(prefixOf);
+    if (prefixes.every(isHost)) {
+      for (const { address } of prefixes) this.#place(address);
+      return prefixes.map(({ address }) => address);
     }
+    this.#flatten();
+    return 'all';
   }
-  return { hosts, ranges: { v4: flattened(blocks.v4), v6: flattened(blocks.v6) } };
+
+  #flatten(): void {
+    const blocks: Record<Family, Block[]> = { v4: [], v6: [] };
+    const hosts: Ip[] = [];
+    for (const [text, name] of this.#rows) {
+      const prefix = prefixOf(text);
+      const { address, bits } = prefix;
+      if (isHost(prefix)) hosts.push(address);
+      else blocks[familyOf(address)].push({ ...boundsOf(prefix), name, bits });
+    }
+    for (const family of ['v4', 'v6'] as const) this.ranges[family] = flattened(blocks[family]);
+    this.hosts.clear();
+    for (const ip of hosts) this.#place(ip);
+  }
+
+  #place(ip: Ip): void {
+    const name = this.#rows.get(`${ip}/${widthOf(ip)}`);
+    if (name === undefined) this.hosts.delete(ip);
+    else this.hosts.set(ip, { ip, name, around: rangeAround(this.ranges[familyOf(ip)], ip)?.name });
+  }
+}
+
+function prefixOf(text: string): Prefix {
+  const prefix = parsePrefix(text);
+  if (!prefix) throw new TypeError(`not a prefix: ${text}`);
+  return prefix;
+}
+
+function widthOf(ip: Ip): number {
+  return familyOf(ip) === 'v4' ? 32 : 128;
+}
+
+function isHost({ address, bits }: Prefix): boolean {
+  return bits === widthOf(address);
+}
+
+function boundsOf({ address, bits }: Prefix): Pick<Range, 'first' | 'last'> {
+  const first = numberOf(address);
+  return { first, last: first + (1n << BigInt(widthOf(address) - bits)) - 1n };
 }
 
 function flattened(blocks: Block[]): Range[] {
@@ -64,8 +108,7 @@ function flattened(blocks: Block[]): Range[] {
   return ranges;
 }
 
-/** The range that an address is in. */
-export function rangeOf(ranges: readonly Range[], ip: Ip): Range | undefined {
+function rangeAround(ranges: readonly Range[], ip: Ip): Range | undefined {
   const number = numberOf(ip);
   let [low, high] = [0, ranges.length];
   while (low < high) {
@@ -83,10 +126,8 @@ export function rangeText({ first, last }: Pick<Range, 'first' | 'last'>): strin
 }
 
 /** The range of a prefix, likewise. */
-export function prefixRange(address: Ip, bits: number): string {
-  const first = numberOf(address);
-  const width = familyOf(address) === 'v4' ? 32 : 128;
-  return rangeText({ first, last: first + (1n << BigInt(width - bits)) - 1n });
+export function prefixRange(prefix: Prefix): string {
+  return rangeText(boundsOf(prefix));
 }
 
 function numberOf(ip: Ip): bigint {

@@ -34,7 +34,7 @@ interface Container {
 }
 
 const NOTHING: PolicyKernel = {
-  ...{ version: '', fixed: new Map(), chains: new Map(), peers: new Set(), rows: new Map(), listed: [] },
+  ...{ version: '', fixed: new Map(), chains: new Map(), members: new Map(), rows: new Map(), listed: [] },
 };
 
 /** Looks, and changes nothing. */
@@ -57,14 +57,16 @@ export function parsePolicyTable(json: string): PolicyKernel {
   const names = containers.map(({ name }) => name);
   const counts = new Map(listed.flatMap(({ chain }) => (chain ? [[chain.name, 0] as [string, number]] : [])));
   for (const { rule } of listed) if (rule) counts.set(rule.chain, (counts.get(rule.chain) ?? 0) + 1);
+  const peers = containers.filter(({ name }) => isPeerSet(name));
   const rows = containers
+    .filter(({ name }) => !isPeerSet(name))
     .flatMap(({ name, elem = [] }) => elem.map((element) => rowOf(name, element)))
     .filter(isOwnRow);
   return {
     version: names.find((name) => name.startsWith('version_')) ?? '',
     fixed: new Map([...counts].filter(([name]) => !isProgramChain(name))),
     chains: new Map([...counts].filter(([name]) => isProgramChain(name))),
-    peers: new Set(names.filter(isPeerSet)),
+    members: new Map(peers.map(({ name, elem = [] }) => [name, new Set(elem.map((one) => rowOf(name, one).key))])),
     rows: toRows(rows),
     listed,
   };
@@ -94,7 +96,7 @@ function keyText(element: unknown, table: string): string {
     readonly prefix?: { readonly addr: string; readonly len: number };
     readonly range?: readonly string[];
   };
-  if (prefix) return prefixRange(prefix.addr as Ip, prefix.len);
+  if (prefix) return prefixRange({ address: prefix.addr as Ip, bits: prefix.len });
   if (range) return range.join('-');
   return (concat ?? []).map((part) => keyText(part, '')).join(' . ');
 }

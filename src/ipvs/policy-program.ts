@@ -8,9 +8,9 @@
  * To return is to allow.
  */
 import { createHash } from 'node:crypto';
-import type { Family } from '../core/net.js';
+import type { Ip } from '../core/net.js';
 import { ANYONE, type ClassName, type PolicyEntry, type PolicySet } from '../core/policy/state.js';
-import { type Blocks, type Range, rangeOf, rangeText } from './policy-blocks.js';
+import { type Blocks, type Host, type Range, rangeText } from './policy-blocks.js';
 import { portLines } from './policy-ports.js';
 
 /** An audited set tells what it would deny. */
@@ -19,9 +19,13 @@ export type Mode = 'enforce' | 'audit';
 export interface Program {
   readonly entry: string;
   readonly chains: ReadonlyMap<string, readonly string[]>;
-  /** Members by the name of the set of nftables: addresses, or ranges where the name begins with `blocks`. */
-  readonly members: ReadonlyMap<string, readonly string[]>;
+  /** By the name of the set of nftables: addresses, or ranges where the name begins with `blocks`. No set is empty. */
+  readonly members: Members;
+  /** The set in which a single address belongs; undefined: in none. */
+  home(host: Host): string | undefined;
 }
+
+export type Members = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** Compiles a set for the peers that there are. */
 export function programOf(name: string, set: PolicySet, mode: Mode, blocks: Blocks): Program {
@@ -40,7 +44,9 @@ export function programOf(name: string, set: PolicySet, mode: Mode, blocks: Bloc
   for (const { group, entries } of groups.values())
     if (!targets.has(group)) targets.set(group, add('ports', [...portLines(entries, 'return'), `goto ${deny}`]));
   const prefix = `${short}_${id}`;
-  const members = membersOf(prefix, (peer) => groups.get(peer)?.group, blocks);
+  const groupOf = (peer: ClassName): string | undefined => groups.get(peer)?.group;
+  const home = (host: Host): string | undefined => homeOf(prefix, groupOf, host);
+  const members = membersOf(prefix, groupOf, home, blocks);
   const anyone = portLines(
     set.entries.filter((entry) => entry.class === ANYONE),
     'return',
@@ -51,7 +57,7 @@ export function programOf(name: string, set: PolicySet, mode: Mode, blocks: Bloc
     return `ct ${peer} ${family} saddr @${table} goto ${targets.get(table.slice(table.lastIndexOf('_') + 1))}`;
   });
   const entry = add(short, [...anyone, ...matches, `goto ${deny}`]);
-  return { entry, chains, members };
+  return { entry, chains, members, home };
 }
 
 /** The group of single addresses within a block that may what they may not. */
@@ -78,35 +84,60 @@ function groupsOf(set: PolicySet): Map<ClassName, Peers> {
   return new Map([...byClass].map(([name, entries]) => [name, peers(entries)]));
 }
 
+type GroupOf = (peer: ClassName) => string | undefined;
+
+function homeOf(prefix: string, groupOf: GroupOf, { ip, name, around }: Host): string | undefined {
+  const group = groupOf(name);
+  if (group === (around === undefined ? undefined : groupOf(around))) return undefined; // the block says it
+  return `peers${ip.includes(':') ? 6 : 4}_${prefix}_${group ?? NOBODY}`;
+}
+
 /** Single addresses come first in the chain. */
-function membersOf(
-  prefix: string,
-  groupOf: (peer: ClassName) => string | undefined,
-  { hosts, ranges }: Blocks,
-): Map<string, string[]> {
-  const single = new Map<string, string[]>();
-  const put = (map: Map<string, string[]>, table: string, member: string): void => {
-    const list = map.get(table);
-    if (list) list.push(member);
-    else map.set(table, [member]);
-  };
-  for (const [ip, name] of hosts) {
-    const family: Family = ip.includes(':') ? 'v6' : 'v4';
-    const around = rangeOf(ranges[family], ip);
-    const group = groupOf(name);
-    if (group === (around && groupOf(around.name))) continue; // the block says it
-    put(single, `peers${family.slice(1)}_${prefix}_${group ?? NOBODY}`, ip);
-  }
-  const wide = new Map<string, string[]>();
+function membersOf(prefix: string, groupOf: GroupOf, home: Program['home'], blocks: Blocks): Members {
+  const single = new Map<string, Set<string>>();
+  const wide = new Map<string, Set<string>>();
+  for (const host of blocks.hosts.values()) put(single, home(host), host.ip);
   for (const family of ['v4', 'v6'] as const) {
-    for (const { group, ...range } of joined(ranges[family], groupOf))
+    for (const { group, ...range } of joined(blocks.ranges[family], groupOf))
       put(wide, `blocks${family.slice(1)}_${prefix}_${group}`, rangeText(range));
   }
   return new Map([...inOrder(single), ...inOrder(wide)]);
 }
 
+function put(map: Map<string, Set<string>>, table: string | undefined, member: string): void {
+  if (table === undefined) return;
+  const set = map.get(table);
+  if (set) set.add(member);
+  else map.set(table, new Set([member]));
+}
+
+/** The same program after some addresses have changed; undefined where its chains must change too. */
+export function moved(program: Program, blocks: Blocks, changed: readonly Ip[]): Program | undefined {
+  const fresh = new Map<string, Set<string>>();
+  const writable = (table: string): Set<string> | undefined => {
+    const known = fresh.get(table) ?? program.members.get(table);
+    if (!known) return undefined;
+    const copy = fresh.get(table) ?? new Set(known);
+    fresh.set(table, copy);
+    return copy;
+  };
+  const singles = [...program.members.keys()].filter((table) => table.startsWith('peers'));
+  for (const ip of changed) {
+    const host = blocks.hosts.get(ip);
+    const home = host && program.home(host);
+    for (const table of singles)
+      if (table !== home && (fresh.get(table) ?? program.members.get(table))?.has(ip)) writable(table)?.delete(ip);
+    if (home === undefined || program.members.get(home)?.has(ip)) continue;
+    const set = writable(home);
+    if (!set) return undefined;
+    set.add(ip);
+  }
+  if ([...fresh.values()].some((set) => set.size === 0)) return undefined;
+  return { ...program, members: new Map([...program.members].map(([table, set]) => [table, fresh.get(table) ?? set])) };
+}
+
 /** Whatever the order in which addresses came. */
-function inOrder(map: ReadonlyMap<string, string[]>): [string, string[]][] {
+function inOrder<V>(map: ReadonlyMap<string, V>): [string, V][] {
   return [...map].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
@@ -114,7 +145,7 @@ interface GroupRange extends Pick<Range, 'first' | 'last'> {
   readonly group: string;
 }
 
-function joined(ranges: readonly Range[], groupOf: (peer: ClassName) => string | undefined): GroupRange[] {
+function joined(ranges: readonly Range[], groupOf: GroupOf): GroupRange[] {
   const result: GroupRange[] = [];
   for (const { first, last, name } of ranges) {
     const group = groupOf(name);

@@ -1,10 +1,10 @@
 /** What the table `weir-policy` is to hold on this node. Pure. */
-import { familyOf } from '../core/net.js';
+import { familyOf, type Ip } from '../core/net.js';
 import type { Roles } from '../core/network.js';
-import { type Row, rowKey } from '../core/plan.js';
-import type { PolicyState, Subject } from '../core/policy/state.js';
-import { blocksOf } from './policy-blocks.js';
-import { type Mode, type Program, programOf } from './policy-program.js';
+import { type Row, type Rows, toRows } from '../core/plan.js';
+import type { PolicySet, PolicyState, Subject } from '../core/policy/state.js';
+import { Blocks } from './policy-blocks.js';
+import { type Members, type Mode, moved, type Program, programOf } from './policy-program.js';
 import type { SUBJECTS } from './policy-table.js';
 
 export type PolicyTarget = Pick<PolicyState, 'classes' | 'sets' | 'subjects'>;
@@ -13,8 +13,9 @@ export interface PolicyRows {
   /** Rules by chain, but for those of the fixed part. */
   readonly chains: ReadonlyMap<string, readonly string[]>;
   /** Sets of peers: their names tell what they hold. */
-  readonly peers: ReadonlySet<string>;
-  readonly rows: ReadonlyMap<string, Row>;
+  readonly members: Members;
+  /** All other elements. */
+  readonly rows: Rows;
 }
 
 export function isPeerSet(name: string): boolean {
@@ -25,39 +26,55 @@ export function isProgramChain(name: string): boolean {
   return /^((deny_)?(in|out)(_audit)?|ports)_[0-9a-f]{12}_[0-9a-f]{12}$/.test(name);
 }
 
-export function policyRows({ classes, sets, subjects }: PolicyTarget, roles: Roles): PolicyRows {
-  const blocks = blocksOf(classes);
-  const programs = new Map<string, Program>();
-  const rows = new Map<string, Row>();
-  const put = (table: string, key: string, value = ''): void => {
-    const row = { table, key, value };
-    rows.set(rowKey(row), row);
-  };
-  const program = (name: string, mode: Mode): Program => {
-    const known = programs.get(`${mode} ${name}`);
-    if (known) return known;
-    const set = sets.get(name);
-    if (!set) throw new TypeError(`a subject names the set ${name}, which does not exist`);
-    const made = programOf(name, set, mode, blocks);
-    programs.set(`${mode} ${name}`, made);
-    return made;
-  };
-  for (const [ip, subject] of subjects) {
-    const n = familyOf(ip) === 'v4' ? 4 : 6;
-    put(`known${n}`, ip, podComment(subject.pod));
-    const slots = slotsOf(subject);
-    for (const [map, name, mode] of slots) put(`${map}${n}`, ip, `jump ${program(name, mode).entry}`);
-    /* what a pod sends to itself through a service comes back to it */
-    if (slots.length > 0) put(`self${n}`, `${ip} . ${ip}`);
+interface Compiled {
+  readonly set: PolicySet;
+  readonly program: Program;
+}
+
+/** Compiles again and again; what has not changed is not looked at, and its sets stay the same objects. */
+export class PolicyCompilation {
+  readonly #blocks = new Blocks();
+  #programs: ReadonlyMap<string, Compiled> = new Map();
+
+  rows({ classes, sets, subjects }: PolicyTarget, roles: Roles): PolicyRows {
+    const changed = this.#blocks.follow(classes);
+    const programs = new Map<string, Compiled>();
+    const program = (name: string, mode: Mode): Program => {
+      const key = `${mode} ${name}`;
+      const made = programs.get(key) ?? this.#compile(name, mode, sets.get(name), changed);
+      programs.set(key, made);
+      return made.program;
+    };
+    const rows: Row[] = deviceRows(roles);
+    for (const [ip, subject] of subjects) rows.push(...subjectRows(ip, subject, program));
+    this.#programs = programs;
+    const all = [...programs.values()].map((made) => made.program);
+    return {
+      chains: new Map(all.flatMap((made) => [...made.chains])),
+      members: new Map(all.flatMap((made) => [...made.members])),
+      rows: toRows(rows),
+    };
   }
-  for (const { members } of programs.values())
-    for (const [table, list] of members) for (const member of list) put(table, member);
-  for (const row of deviceRows(roles)) put(row.table, row.key);
-  return {
-    chains: new Map([...programs.values()].flatMap((made) => [...made.chains])),
-    peers: new Set([...programs.values()].flatMap((made) => [...made.members.keys()])),
-    rows,
-  };
+
+  #compile(name: string, mode: Mode, set: PolicySet | undefined, changed: readonly Ip[] | 'all'): Compiled {
+    if (!set) throw new TypeError(`a subject names the set ${name}, which does not exist`);
+    const known = this.#programs.get(`${mode} ${name}`);
+    const kept = known?.set === set && changed !== 'all' ? moved(known.program, this.#blocks, changed) : undefined;
+    return { set, program: kept ?? programOf(name, set, mode, this.#blocks) };
+  }
+}
+
+function subjectRows(ip: Ip, subject: Subject, program: (name: string, mode: Mode) => Program): Row[] {
+  const n = familyOf(ip) === 'v4' ? 4 : 6;
+  const slots = slotsOf(subject);
+  const known = { table: `known${n}`, key: ip, value: podComment(subject.pod) };
+  if (slots.length === 0) return [known];
+  return [
+    known,
+    /* what a pod sends to itself through a service comes back to it */
+    { table: `self${n}`, key: `${ip} . ${ip}`, value: '' },
+    ...slots.map(([map, name, mode]) => ({ table: `${map}${n}`, key: ip, value: `jump ${program(name, mode).entry}` })),
+  ];
 }
 
 type Slot = [map: (typeof SUBJECTS)[number], set: string, mode: Mode];
@@ -74,9 +91,11 @@ function slotsOf({ ingress, egress, auditIngress, auditEgress }: Subject): Slot[
 }
 
 /** A pod device that is no port of a bridge has a route to each address behind it. */
-function deviceRows({ pods, bridges }: Roles): Pick<Row, 'table' | 'key'>[] {
-  const inside = [...pods, ...bridges].map(({ name }) => ({ table: 'inside', key: name }));
-  const routed = pods.filter(({ master }) => master === '').map(({ name }) => ({ table: 'routed', key: name }));
+function deviceRows({ pods, bridges }: Roles): Row[] {
+  const inside = [...pods, ...bridges].map(({ name }) => ({ table: 'inside', key: name, value: '' }));
+  const routed = pods
+    .filter(({ master }) => master === '')
+    .map(({ name }) => ({ table: 'routed', key: name, value: '' }));
   return [...inside, ...routed];
 }
 

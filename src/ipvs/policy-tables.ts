@@ -2,7 +2,7 @@
 import type { Roles } from '../core/network.js';
 import { applyRuleset } from './nft.js';
 import { type PolicyKernel, readPolicyTable, removePolicyTable } from './policy-kernel.js';
-import { type PolicyRows, policyRows, type PolicyTarget } from './policy-rows.js';
+import { PolicyCompilation, type PolicyRows, type PolicyTarget } from './policy-rows.js';
 import { emptyTable, fixedChains, type TableOptions, versionSet } from './policy-table.js';
 import { policyChange } from './policy-text.js';
 
@@ -13,6 +13,7 @@ export interface PolicyTableOptions extends TableOptions {
 
 export class PolicyTables {
   readonly #options: PolicyTableOptions;
+  readonly #compilation = new PolicyCompilation();
   #kernel: PolicyKernel;
   #target: PolicyTarget | undefined;
 
@@ -31,9 +32,9 @@ export class PolicyTables {
   /** The devices have changed. Until policy is told, what the last agent has left is in force. */
   follow(roles: Roles): number {
     if (!this.#target) return 0;
-    const want = policyRows(this.#target, roles);
+    const want = this.#compilation.rows(this.#target, roles);
     const intact = isIntact(this.#kernel, this.#options);
-    const have = intact ? this.#kernel : { chains: new Map(), peers: new Set<string>(), rows: new Map() };
+    const have = intact ? this.#kernel : { chains: new Map(), members: new Map(), rows: new Map() };
     const { text, size } = policyChange(have, want);
     if (intact && size === 0) return 0;
     const grace = this.#kernel.version === '' ? this.#options.takeoverGrace / 1000 : 0;
@@ -68,11 +69,11 @@ export function isIntact({ version, fixed }: Pick<PolicyKernel, 'version' | 'fix
   return fixed.size === wanted.size && [...wanted].every(([name, rules]) => fixed.get(name) === rules);
 }
 
-function held({ chains, peers, rows }: PolicyRows, options: TableOptions): PolicyKernel {
+function held({ chains, members, rows }: PolicyRows, options: TableOptions): PolicyKernel {
   return {
     version: versionSet(options),
     fixed: fixedChains(options),
     chains: new Map([...chains].map(([name, lines]) => [name, lines.length])),
-    ...{ peers, rows, listed: [] },
+    ...{ members, rows, listed: [] },
   };
 }

@@ -1,12 +1,13 @@
 /** From what the table `weir-policy` holds to what it should, as one transaction of nft -f. Pure. */
-import { plan, type Row, type Rows, type Write } from '../core/plan.js';
-import { isPeerSet, type PolicyRows } from './policy-rows.js';
+import { plan, type Row, type Rows } from '../core/plan.js';
+import type { Members } from './policy-program.js';
+import type { PolicyRows } from './policy-rows.js';
 import { TABLE } from './policy-table.js';
 
 /** What is there: of chains their names, which tell what they hold, and the number of their rules. */
 export interface PolicyHeld {
   readonly chains: ReadonlyMap<string, number>;
-  readonly peers: ReadonlySet<string>;
+  readonly members: Members;
   readonly rows: Rows;
 }
 
@@ -21,20 +22,28 @@ export function policyChange(have: PolicyHeld, want: PolicyRows): PolicyChange {
   const fresh = [...want.chains].filter(([name, lines]) => have.chains.get(name) !== lines.length);
   const known = fresh.filter(([name]) => have.chains.has(name));
   const gone = [...have.chains.keys()].filter((name) => !want.chains.has(name));
-  const freshSets = [...want.peers].filter((name) => !have.peers.has(name));
-  const goneSets = [...have.peers].filter((name) => !want.peers.has(name));
+  const freshSets = [...want.members.keys()].filter((name) => !have.members.has(name));
+  const goneSets = [...have.members.keys()].filter((name) => !want.members.has(name));
   const writes = plan(have.rows, want.rows, {});
+  const peers = memberChanges(have.members, want.members);
+  const stale = writes.flatMap((write) => (write.op === 'delete' ? [write.row] : (write.before ?? [])));
+  const put = writes.flatMap((write) => (write.op === 'put' ? [write.row] : []));
   const lines = [
     ...fresh.map(([name]) => `add chain ${TABLE} ${name}`),
     ...known.map(([name]) => `flush chain ${TABLE} ${name}`),
     ...freshSets.map(declaration),
     ...fresh.flatMap(([name, rules]) => rules.map((rule) => `add rule ${TABLE} ${name} ${rule}`)),
-    ...elementLines(writes, want, new Set(goneSets)),
+    ...peers.lines,
+    ...elements('delete', stale),
+    ...elements('add', put),
     ...gone.map((name) => `flush chain ${TABLE} ${name}`),
     ...gone.map((name) => `delete chain ${TABLE} ${name}`),
     ...goneSets.map((name) => `delete set ${TABLE} ${name}`),
   ];
-  return { text: lines.map((line) => `${line}\n`).join(''), size: fresh.length + gone.length + writes.length };
+  return {
+    text: lines.map((line) => `${line}\n`).join(''),
+    size: fresh.length + gone.length + writes.length + peers.size,
+  };
 }
 
 function declaration(name: string): string {
@@ -46,39 +55,44 @@ function isWide(set: string): boolean {
   return set.startsWith('blocks');
 }
 
-/** Ranges that change are written as a whole: a new one may overlap one that goes. */
-function elementLines(writes: readonly Write[], { rows }: PolicyRows, goneSets: ReadonlySet<string>): string[] {
-  const alive = writes.filter(({ row }) => !goneSets.has(row.table));
-  const wide = new Set(alive.filter(({ row }) => isWide(row.table)).map(({ row }) => row.table));
-  const single = alive.filter(({ row }) => !wide.has(row.table));
-  const stale = single.flatMap((write) => (write.op === 'delete' ? [write.row] : (write.before ?? [])));
-  const put = single.flatMap((write) => (write.op === 'put' ? [write.row] : []));
-  const whole = wide.size === 0 ? [] : [...rows.values()].filter(({ table }) => wide.has(table));
-  return [
-    ...[...wide].map((name) => `flush set ${TABLE} ${name}`),
-    ...elements(
-      'delete',
-      stale.map((row) => ({ ...row, value: '' })),
-    ),
-    ...elements('add', [...put, ...whole]),
-  ];
+/** A set that is the same object is not looked at. Ranges are written as a whole: a new one may overlap one that goes. */
+function memberChanges(have: Members, want: Members): { readonly lines: string[]; readonly size: number } {
+  const lines: string[] = [];
+  let size = 0;
+  for (const [table, members] of want) {
+    const known = have.get(table);
+    if (known === members) continue;
+    const fresh = known ? [...members].filter((member) => !known.has(member)) : [...members];
+    const stale = known ? [...known].filter((member) => !members.has(member)) : [];
+    size += fresh.length + stale.length;
+    if (fresh.length + stale.length === 0) continue;
+    if (isWide(table)) lines.push(`flush set ${TABLE} ${table}`, elementLine('add', table, [...members]));
+    else {
+      if (stale.length > 0) lines.push(elementLine('delete', table, stale));
+      if (fresh.length > 0) lines.push(elementLine('add', table, fresh));
+    }
+  }
+  return { lines, size };
 }
 
 /** Commands for rows, one a set. */
 export function elements(verb: 'add' | 'delete', rows: readonly Row[], place = TABLE): string[] {
   const bySet = new Map<string, string[]>();
   for (const { table, key, value } of rows) {
-    const element = value === '' ? key : `${key} ${value.startsWith('comment') ? value : `: ${value}`}`;
+    const more = value.startsWith('comment') ? ` ${value}` : ` : ${value}`;
+    const element = verb === 'delete' || value === '' ? key : key + more;
     const list = bySet.get(table);
     if (list) list.push(element);
     else bySet.set(table, [element]);
   }
-  return [...bySet].map(([set, list]) => `${verb} element ${place} ${set} { ${list.join(', ')} }`);
+  return [...bySet].map(([set, list]) => elementLine(verb, set, list, place));
 }
 
+function elementLine(verb: 'add' | 'delete', set: string, list: readonly string[], place = TABLE): string {
+  return `${verb} element ${place} ${set} { ${list.join(', ')} }`;
+}
+
+/** Rows of which an agent decides; records and the like are not. */
 export function isOwnRow({ table }: Row): boolean {
-  return (
-    isPeerSet(table) ||
-    /^(self|known|bound|behind|(audit_)?(in|e)gress)[46]$|^(inside|routed|ports|settled)$/.test(table)
-  );
+  return /^(self|known|bound|behind|(audit_)?(in|e)gress)[46]$|^(inside|routed|ports|settled)$/.test(table);
 }

@@ -1,0 +1,133 @@
+/** Policies between real sockets by nftables alone: no service is served, so the kernel needs no IPVS. */
+import test from 'ava';
+import { type Agent, type Node, type Pod, type PodShape, World } from './world.js';
+
+const FLAGS = ['--dataplane', 'ipvs', '--run-service-proxy=false'];
+
+const podObject = ({ name, node, v4, v6 }: Pod, app: string): object => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name, namespace: 'shop', labels: { app } },
+  spec: { nodeName: node.name, containers: [{ name: 'main' }] },
+  status: { phase: 'Running', podIP: v4, podIPs: [{ ip: v4 }, { ip: v6 }] },
+});
+
+const policy = (name: string, spec: object, annotations = {}): object => ({
+  apiVersion: 'networking.k8s.io/v1',
+  kind: 'NetworkPolicy',
+  metadata: { name, namespace: 'shop', annotations },
+  spec,
+});
+
+function lets(from: string, annotations = {}): object {
+  const ingress = [{ from: [{ podSelector: { matchLabels: { app: from } } }], ports: [{ port: 80 }] }];
+  return policy(
+    'web',
+    { podSelector: { matchLabels: { app: 'web' } }, policyTypes: ['Ingress'], ingress },
+    annotations,
+  );
+}
+
+interface Place extends AsyncDisposable {
+  readonly world: World;
+  readonly node: Node;
+  readonly agent: Agent;
+  readonly web: Pod;
+  readonly friend: Pod;
+  readonly stranger: Pod;
+}
+
+async function open(shape: PodShape, ...flags: string[]): Promise<Place> {
+  const world = await World.create({ shape });
+  try {
+    const node = world.node('node-a', 1);
+    const [web, friend, stranger] = [
+      await world.pod(node, 'web'),
+      await world.pod(node, 'friend'),
+      await world.pod(node, 'stranger'),
+    ];
+    await web.inhabitant.serve(80);
+    world.write('pods.json', [node.manifest(), ...[web, friend, stranger].map((pod) => podObject(pod, pod.name))]);
+    const agent = await world.agent(node, ...FLAGS, ...flags);
+    return { world, node, agent, web, friend, stranger, [Symbol.asyncDispose]: () => world[Symbol.asyncDispose]() };
+  } catch (error) {
+    await world[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function apply({ world, node }: Place, ...policies: object[]): Promise<void> {
+  world.write('policy.json', policies);
+  await node.agrees();
+}
+
+const asks = (from: Pod, address: string): Promise<string> =>
+  from.inhabitant.fails(from.inhabitant.gets(address, 80, { timeout: 700 }));
+
+for (const shape of ['routed', 'bridge'] as const) {
+  test(`a policy lets in whom it names, cuts the others, and holds without the agent (${shape})`, async (t) => {
+    await using place = await open(shape);
+    const { web, friend, stranger, node, agent } = place;
+    const held = await stranger.inhabitant.holds(web.v4, 80);
+    await apply(place, lets('friend'));
+    for (const address of [web.v4, web.v6]) {
+      t.is(await asks(friend, address), '');
+      t.regex(await asks(stranger, address), /timeout/);
+    }
+    t.regex(await stranger.inhabitant.fails(stranger.inhabitant.speaks(held.id)), /./, 'a live connection is cut');
+    await agent.kill();
+    t.is(await asks(friend, web.v4), '');
+    t.regex(await asks(stranger, web.v4), /timeout/);
+    const [drop] = node
+      .weir<Record<string, unknown>[]>('drops')
+      .filter(({ source, port }) => source === stranger.v4 && port === 80);
+    t.like(drop, { reason: 'policy-ingress', direction: 'ingress', protocol: 'TCP', pod: 'shop/web' });
+    t.deepEqual(drop?.['policies'], ['shop/web']);
+    await agent.restart();
+    t.is(agent.changedAtStart, 0, 'what is there is adopted');
+    await apply(place, lets('friend', { 'weir.io/deny-action': 'reject' }));
+    t.regex(await asks(stranger, web.v4), /ECONNREFUSED/);
+  });
+}
+
+test('what another hand does to the table is named, and mended', async (t) => {
+  await using place = await open('routed');
+  const { web, friend, stranger, node, agent } = place;
+  await apply(place, lets('friend'));
+  await agent.kill();
+  const nft = (...args: string[]): string => node.run('/usr/sbin/nft', ...args);
+  nft('delete', 'element', 'inet', 'weir-policy', 'ingress4', `{ ${web.v4} }`);
+  nft('add', 'rule', 'inet', 'weir-policy', 'judge', 'return');
+  t.is(await asks(stranger, web.v4), '', 'it makes a difference');
+  const flags = ['--manifests', place.world.manifests, '--node-name', node.name, ...FLAGS];
+  const { status, answer } = node.asks<{ table: string; key: string }[]>('diff', ...flags);
+  t.is(status, 1);
+  t.deepEqual(answer.map(({ key }) => key).sort(), ['chain judge', `ingress4 ${web.v4}`]);
+  await agent.restart();
+  t.regex(await asks(stranger, web.v4), /timeout/);
+  t.is(await asks(friend, web.v4), '');
+});
+
+test('cleanup takes away the tables of policy, and nobody else’s', async (t) => {
+  await using place = await open('bridge');
+  const { web, stranger, node, agent } = place;
+  await apply(place, lets('friend'));
+  t.regex(await asks(stranger, web.v4), /timeout/);
+  node.run('/usr/sbin/nft', 'add', 'table', 'inet', 'mine');
+  await agent.kill('SIGTERM');
+  t.is(node.status('cleanup'), 0);
+  t.is(node.run('/usr/sbin/nft', 'list', 'tables').trim(), 'table inet mine');
+  t.is(await asks(stranger, web.v4), '');
+});
+
+test('a pod that nobody knows is cut off where that is asked for', async (t) => {
+  await using place = await open('routed', '--default-deny-unknown');
+  const { web, friend, stranger, world, node } = place;
+  t.is(await asks(stranger, web.v4), '');
+  world.write('pods.json', [node.manifest(), podObject(web, 'web'), podObject(friend, 'friend')]);
+  await node.agrees();
+  t.regex(await asks(stranger, web.v4), /timeout/);
+  t.is(await asks(friend, web.v4), '');
+  const reasons = node.weir<{ reason: string }[]>('drops').map(({ reason }) => reason);
+  t.true(reasons.includes('unknown-endpoint'), reasons.join());
+});
