@@ -24,6 +24,14 @@ export interface GridPod {
   gone: boolean;
 }
 
+const MODES = {
+  bpf: [],
+  ipvs: ['--dataplane', 'ipvs'],
+  /* policy alone, for a kernel without IPVS */
+  nft: ['--dataplane', 'ipvs', '--run-service-proxy=false'],
+} as const;
+const DATAPLANE = (process.env['WEIR_DATAPLANE'] ?? 'bpf') as keyof typeof MODES;
+
 /** Who asks whom: an end is a pod as `ns/name`, or an address. */
 export interface Question {
   readonly from: string;
@@ -71,7 +79,8 @@ export class Grid implements AsyncDisposable {
         grid.nodes.map((node) => node.manifest()),
       );
       grid.writes([]);
-      grid.agents = [await world.agent(grid.nodes[0], ...flags), await world.agent(grid.nodes[1], ...flags)];
+      const all = [...MODES[DATAPLANE], ...flags];
+      grid.agents = [await world.agent(grid.nodes[0], ...all), await world.agent(grid.nodes[1], ...all)];
       return grid;
     } catch (error) {
       await world[Symbol.asyncDispose]();
@@ -163,7 +172,7 @@ export class Grid implements AsyncDisposable {
       const from = asker ? name : family === 'v4' ? '10.9.0.10' : 'fd00:9::10';
       const hosts = [{ host: target.pod.ip(family), way: 'directly' }];
       /* a ClusterIP is for the nodes' own pods */
-      if (asker) hosts.push({ host: serviceIp(target, family), way: 'through its service' });
+      if (asker && DATAPLANE !== 'nft') hosts.push({ host: serviceIp(target, family), way: 'through its service' });
       for (const { host, way } of hosts) {
         for (const protocol of PROTOCOLS) {
           for (const port of PORTS) {
