@@ -3,6 +3,9 @@ import type { DesiredBackend } from '../core/desired.js';
 import type { Row } from '../core/plan.js';
 import type { Backend } from './layout.js';
 
+/** As a deadline of a backend, s. */
+export const FOREVER = 0xffff_ffff;
+
 /** The number that is a row's key. */
 export function idOf(row: Row): number {
   return Buffer.from(row.key, 'latin1').readUInt32LE(0);

@@ -19,7 +19,7 @@ import {
 } from './encode.js';
 import { Ids } from './ids.js';
 import type { KernelTables } from './kernel-tables.js';
-import { asBytes, backendName, idOf } from './keys.js';
+import { asBytes, backendName, FOREVER, idOf } from './keys.js';
 import { NodeNames, type Uses } from './node-names.js';
 import { POLICY_NAMES } from './policy.js';
 import { SharedRows } from './shared-rows.js';
@@ -217,16 +217,7 @@ export class ServiceTables {
   /** Reads what is pinned and sorts it by service. */
   #adopt(): void {
     this.#tables.arena.freeAll(this.#options.clock()); // of an attempt before this one, in the same process
-    const owner = new Map<number, string>();
-    for (const row of this.#tables.read('weir_names')) {
-      if (idOf(row) >= POLICY_NAMES) continue;
-      const { text } = MAPS.weir_names.value.decode(Buffer.from(row.value, 'latin1'), 0);
-      this.#names.adopt(text, idOf(row));
-      if (text.startsWith('Node ')) this.#nodeNames.adopt(idOf(row));
-      const service = /^Service (.*):[^:]*$/.exec(text)?.[1];
-      if (service !== undefined) owner.set(idOf(row), service);
-      this.#own(service ?? NODES, row);
-    }
+    const owner = this.#adoptNames();
     for (const row of this.#tables.read('weir_backends')) {
       const backend = decodeBackend(Buffer.from(row.value, 'latin1'));
       this.#backends.adopt(backendName(backend.service, backend), idOf(row));
@@ -252,6 +243,21 @@ export class ServiceTables {
       addresses.set(address, (addresses.get(address) ?? new Set()).add(service));
     }
     this.#adoptAddresses(addresses);
+  }
+
+  /** Returns the services by the numbers that stand for their ports. */
+  #adoptNames(): Map<number, string> {
+    const owner = new Map<number, string>();
+    for (const row of this.#tables.read('weir_names')) {
+      if (idOf(row) >= POLICY_NAMES) continue;
+      const { text } = MAPS.weir_names.value.decode(Buffer.from(row.value, 'latin1'), 0);
+      this.#names.adopt(text, idOf(row));
+      if (text.startsWith('Node ')) this.#nodeNames.adopt(idOf(row));
+      const service = /^Service (.*):[^:]*$/.exec(text)?.[1];
+      if (service !== undefined) owner.set(idOf(row), service);
+      this.#own(service ?? NODES, row);
+    }
+    return owner;
   }
 
   /** Addresses belong to every service that has a frontend there. */
@@ -291,6 +297,4 @@ export interface Change {
   readonly uses: Uses;
 }
 
-/** As a deadline, s. */
-const FOREVER = 0xffff_ffff;
 const EMPTY: Rows = new Map();
