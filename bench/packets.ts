@@ -185,6 +185,8 @@ class Lab implements Disposable {
       netnsCookie: 0n,
       ticks: 0n,
       ticksTime: 0n,
+      stage: 0,
+      stageUntil: 0n,
     };
     const none = serviceConfig({ masqueradeAll: false, serviceCidr: [] });
     const flags = { layout: LAYOUT_HASH, floodRate: FLOOD_RATE, snatFirst: 61000, snatCount: 4536, fastPath: 1 };

@@ -99,6 +99,13 @@ enum device_flag {
 	DEVICE_L3 = 16, /* frames have no Ethernet header (tunnels, WireGuard) */
 };
 
+/* Whether another dataplane serves this node as well: one of them has connections that the other does not know. */
+enum stage {
+	STAGE_ALONE = 0,
+	STAGE_JOINING = 1, /* the other goes on with what it has: unknown segments within a connection are left to it */
+	STAGE_LEAVING = 2, /* the other has what is new: only known flows go on, nothing is judged or answered */
+};
+
 /* The programs, as they appear in drops and counters. */
 enum hook {
 	HOOK_XDP = 1,
@@ -377,6 +384,9 @@ struct config {
 	__u32 policy_epoch; /* counts changes of policy: what was admitted before is judged again. Never 0 */
 	__u32 policy_flags; /* enum policy_flag */
 	__u64 grace_until; /* ticks until which UDP that began before Weir came is admitted if either end may open it */
+	__u64 stage_until; /* kernel ticks: when it ends; for programs while joining, for the agent always */
+	__u32 stage; /* enum stage */
+	__u32 pad2;
 };
 
 /* What the pods that the same policies isolate may do; the rules are in weir_policy. */

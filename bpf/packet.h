@@ -125,6 +125,12 @@ static __always_inline bool is_tcp(const struct packet *p)
 	return p->tuple.protocol == IPPROTO_TCP;
 }
 
+/* A segment within a connection. */
+static __always_inline bool is_midway(const struct packet *p)
+{
+	return is_tcp(p) && !(p->tcp_flags & TCP_SYN);
+}
+
 /* A sum of 16-bit words in network order, as bpf_csum_diff gives it, to 16 bits. */
 static __always_inline __u16 fold(__u64 sum)
 {

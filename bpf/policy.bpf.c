@@ -7,6 +7,7 @@
 #include "matter.h"
 #include "policy.h"
 #include "related.h"
+#include "takeover.h"
 
 int weir_source_guard(struct __sk_buff *skb, struct packet *p)
 {
@@ -22,7 +23,7 @@ int weir_source_guard(struct __sk_buff *skb, struct packet *p)
 	source = p->tuple.source;
 	bound = p->family == FAMILY_V4 ? DEVICE_BOUND4 : DEVICE_BOUND6;
 	device = bpf_map_lookup_elem(&weir_devices, &ifindex);
-	if (!device)
+	if (!device || is_leaving())
 		return 1;
 	endpoint = bpf_map_lookup_elem(&weir_endpoints, &source);
 	if (endpoint && !(endpoint->flags & BACKEND_HOST)) {
@@ -219,7 +220,7 @@ int weir_judge(struct __sk_buff *skb, struct packet *p, struct flow *flow)
 		return STEP_NEXT;
 	config = bpf_map_lookup_elem(&weir_config, &zero);
 	m = bpf_map_lookup_elem(&weir_matter, &zero);
-	if (!config || !m)
+	if (!config || !m || config->stage == STAGE_LEAVING)
 		return STEP_NEXT;
 	/* first the epoch, then what it stands for: what is judged by policies of before must not pass for judged by those of now */
 	epoch = *(volatile __u32 *)&config->policy_epoch;

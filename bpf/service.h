@@ -12,6 +12,7 @@
 #include "keepalive.h"
 #include "l2.h"
 #include "segment.h"
+#include "takeover.h"
 #include "tunnel.h"
 #include "vips.h"
 
@@ -86,12 +87,6 @@ static __always_inline bool flow_continues(struct packet *p, struct flow *flow)
 	return true;
 }
 
-/* A segment of a connection that is nobody's any more: its client must not wait for an answer. */
-static __always_inline bool is_midway(const struct packet *p)
-{
-	return is_tcp(p) && !(p->tcp_flags & TCP_SYN);
-}
-
 /* A packet to one of our frontends: STEP_FORWARD with its flow. STEP_NEXT where it is to none. */
 static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p, enum origin origin, struct flow *flow)
 {
@@ -106,6 +101,8 @@ static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p,
 		*flow = *known;
 		return STEP_FORWARD;
 	}
+	if (is_anothers(p))
+		return STEP_PASS;
 	if (!source_admitted(p, frontend))
 		return drop(p, REASON_SOURCE_RANGE);
 	if (!(origin == ORIGIN_POD ? frontend->inside.size : frontend->outside.size))

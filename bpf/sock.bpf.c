@@ -9,6 +9,7 @@
 #include "config.h"
 #include "count.h"
 #include "frontend.h"
+#include "takeover.h"
 
 /* What these hooks want to be answered. */
 enum verdict {
@@ -147,7 +148,7 @@ static __noinline long translate(struct bpf_sock_addr *ctx, struct packet *p, en
 	frontend = frontend_find(p);
 	if (!frontend && is_loopback(p))
 		frontend = frontend_of_node_port(p);
-	if (!frontend)
+	if (!frontend || is_leaving())
 		return SOCKET_GOES_ON;
 	if (!frontend->inside.size)
 		return frontend->flags & FRONTEND_EXISTS ? refuse(p, REASON_NO_LOCAL_ENDPOINT, -EHOSTUNREACH)

@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "echo.h"
+#include "takeover.h"
 
 /* In --service-cidr, where every address is a service's or nobody's. */
 static __always_inline bool is_service_address(const struct packet *p)
@@ -28,7 +29,7 @@ static __always_inline bool is_service_address(const struct packet *p)
 /* A packet that no frontend and no flow wanted. STEP_PASS where its address is no service's either. */
 __noinline enum step to_vip(struct __sk_buff *skb, struct packet *p)
 {
-	if (!p)
+	if (!p || is_leaving())
 		return STEP_PASS;
 	struct ip destination = p->tuple.destination;
 	bool known = bpf_map_lookup_elem(&weir_vips, &destination) != NULL;

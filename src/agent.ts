@@ -16,7 +16,7 @@ import { PolicyCompiler } from './core/policy/compiler.js';
 import type { Target as PolicyTarget } from './core/policy/transition.js';
 import { Store } from './core/store.js';
 import { describeError } from './errors.js';
-import { NetworkMonitor } from './host/monitor.js';
+import { monitorNetwork } from './host/monitor.js';
 import { readNetwork } from './host/network.js';
 import type { AgentOptions } from './options.js';
 
@@ -62,7 +62,7 @@ export class Agent implements Disposable {
     const report = (problem: Problem): void => this.#reporter.report(problem);
     this.#plane =
       options.dataplane === 'ipvs'
-        ? new IpvsPlane(options, this.#facts(false), log, report)
+        ? new IpvsPlane(options, this.#facts(false), objectPath, log, report)
         : new BpfPlane(options, this.#facts(false), objectPath, log, report);
     this.#observation = new Observation(options, log, this.#reporter, {
       plane: this.#plane,
@@ -76,7 +76,7 @@ export class Agent implements Disposable {
   async run(source: Source, signal: AbortSignal): Promise<void> {
     await this.#plane.begin();
     this.#early = this.#follow();
-    using _monitor = new NetworkMonitor(NETWORK_DELAY, () => void this.#networkChanged());
+    using _monitor = monitorNetwork(NETWORK_DELAY, () => void this.#networkChanged());
     await using observation = this.#observation;
     observation.begin((problem) => source.publish?.(problem));
     /* the programs may have learnt where endpoints live, or another hand has been at the tables */

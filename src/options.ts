@@ -43,7 +43,10 @@ export interface AgentOptions {
   readonly denyAction: DenyAction;
   readonly defaultDenyUnknown: boolean;
   readonly keepEstablished: boolean;
-  /** ms after the first start during which UDP that is under way is let through if either end may open it. */
+  /**
+   * ms after the first start during which UDP that is under way is let through if either end may open it; and for which at least
+   * a dataplane that takes over lets connections pass that only the one before can know.
+   */
   readonly takeoverGrace: number;
   readonly health: Listen | undefined;
   readonly metrics: Listen | undefined;

@@ -6,14 +6,14 @@ import type { Ip } from '../core/net.js';
 import { bindings } from '../core/network.js';
 import { checkCgroup } from '../loader/cgroup.js';
 import type { Target as PolicyTarget } from '../core/policy/transition.js';
-import { ticksPerSecond } from '../loader/clock.js';
+import { readState, stateDirectory } from '../ipvs/state-file.js';
+import { ticksNow, ticksPerSecond } from '../loader/clock.js';
 import { type Dataplane, openDataplane } from '../loader/dataplane.js';
 import { netnsCookie } from '../loader/devices.js';
 import { refuseOtherLayout } from '../maps/compatible.js';
 import { KernelTables } from '../maps/kernel-tables.js';
-import type { MapLayout } from '../maps/codec.js';
 import { readReasons } from '../maps/counters.js';
-import { type Config, type Counter, LAYOUT_HASH, MAPS } from '../maps/layout.js';
+import { type Config, type Counter, LAYOUT_HASH, MAPS, STAGE } from '../maps/layout.js';
 import { serviceConfig } from '../maps/service-config.js';
 import type { NodeState } from '../maps/node.js';
 import { openTable, type Table } from '../maps/table.js';
@@ -21,16 +21,21 @@ import type { Measures } from '../metrics/weir.js';
 import type { AgentOptions } from '../options.js';
 import { Applier } from './applier.js';
 import { Attachments } from './attachments.js';
+import { capacityOf, hasIpvs } from './installed.js';
+import { LeavingIpvs } from './leaving-ipvs.js';
 import { PolicyEnforcer } from './policy-enforcer.js';
 import type { Log } from './log.js';
 import { PinCheck } from './pin-check.js';
 import type { NodeFacts, Plane } from './plane.js';
 import { Sockets } from './sockets.js';
 import { Sweeper } from './sweeper.js';
-import { applySysctls } from './sysctls.js';
+import { applySysctls, inheritSysctls } from './sysctls.js';
+import { Takeover } from './takeover.js';
 
 /** New flows a second on one core above which those that a hash carries are not recorded. */
 const FLOOD_RATE = 125_000;
+/** Ticks that never come: until it is known when a takeover ends. */
+const NEVER = (1n << 64n) - 1n;
 
 export class BpfPlane implements Plane {
   readonly name = 'bpf';
@@ -50,6 +55,9 @@ export class BpfPlane implements Plane {
   readonly #flowCapacity: number;
   #facts: NodeFacts;
   #generation: bigint;
+  /** IPVS was there before and is not gone yet. */
+  #takeover: Takeover | undefined;
+  #stageUntil = 0n;
   /** Services whose flows go to the backend with the fewest. */
   readonly #leastConnections = new Set<string>();
 
@@ -88,7 +96,13 @@ export class BpfPlane implements Plane {
       options.drainTimeout,
     );
     this.#policy = new PolicyEnforcer(this.#tables, this.#config, options, () => this.#applier.syncNode());
-    this.#generation = this.#config.get(0)?.generation ?? 0n;
+    const before = this.#config.get(0);
+    this.#generation = before?.generation ?? 0n;
+    if (hasIpvs(bpfRoot)) {
+      inheritSysctls(bpfRoot, readState(stateDirectory(bpfRoot))?.sysctls ?? {});
+      this.#takeover = new Takeover(new LeavingIpvs(bpfRoot), log, () => this.#endTakeover());
+      this.#stageUntil = before?.stage === STAGE.JOINING ? before.stageUntil : NEVER;
+    }
     this.#writeConfig(false);
     applySysctls(bpfRoot, log);
   }
@@ -165,16 +179,34 @@ export class BpfPlane implements Plane {
   }
 
   recordSync(): void {
+    if (this.#takeover && !this.#takeover.begun) this.#beginTakeover(this.#takeover);
     this.#writeConfig(true);
   }
 
   [Symbol.dispose](): void {
+    this.#takeover?.[Symbol.dispose]();
     this.#sweeper[Symbol.dispose]();
     this.#sockets[Symbol.dispose]();
     this.#config[Symbol.dispose]();
     this.#counters[Symbol.dispose]();
     this.#tables[Symbol.dispose]();
     this.#dataplane[Symbol.dispose]();
+  }
+
+  /** Where an agent before this one has begun it, the time runs on. */
+  #beginTakeover(takeover: Takeover): void {
+    const { drainTimeout, takeoverGrace } = this.#options;
+    const longest = Math.max(drainTimeout, takeoverGrace);
+    const now = ticksNow(this.#sweeper.clock);
+    const perMs = ticksPerSecond() / 1000;
+    if (this.#stageUntil === NEVER) this.#stageUntil = now + BigInt(Math.ceil(longest * perMs));
+    const latest = Date.now() + Number(this.#stageUntil - now) / perMs;
+    takeover.begin({ earliest: latest - longest + takeoverGrace, latest });
+  }
+
+  #endTakeover(): void {
+    this.#takeover = undefined;
+    this.#writeConfig(true);
   }
 
   #describeNode(served: NodeState['endpoints']): NodeState {
@@ -209,13 +241,10 @@ export class BpfPlane implements Plane {
       netnsCookie: netnsCookie(),
       fastPath: this.#options.fastPath ? 1 : 0,
       ...this.#policy.settings(),
+      stage: this.#takeover ? STAGE.JOINING : STAGE.ALONE,
+      stageUntil: this.#takeover ? this.#stageUntil : 0n,
       ...(this.#sweeper.clock.ticks > 0n ? this.#sweeper.clock : { ticks, ticksTime }),
       ...serviceConfig(this.#options),
     });
   }
-}
-
-function capacityOf<K, V>(root: string, layout: MapLayout<K, V>): number {
-  using table = openTable(root, layout);
-  return table.maxEntries;
 }

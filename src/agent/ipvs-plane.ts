@@ -2,45 +2,46 @@
 import { release } from 'node:os';
 import type { DesiredService } from '../core/desired.js';
 import type { Problem } from '../core/model.js';
-import type { Family, Ip } from '../core/net.js';
+import type { Ip } from '../core/net.js';
 import { plan, type Row } from '../core/plan.js';
-import { writeSysctl } from '../host/sysctl.js';
-import {
-  addServiceDevice,
-  changeServiceAddresses,
-  followTunnels,
-  SERVICE_DEVICE,
-  TUNNEL_DEVICES,
-} from '../ipvs/devices.js';
 import { type Deadlines, withDraining } from '../ipvs/drain.js';
+import { foreignChanges } from '../ipvs/foreign.js';
 import { commands } from '../ipvs/ipvsadm-text.js';
 import { runCommands } from '../ipvs/ipvsadm.js';
 import { adoptedMarks, type Kernel, ownServers, readKernel } from '../ipvs/kernel.js';
+import { readLoads } from '../ipvs/loads.js';
 import type { Marks } from '../ipvs/marks.js';
 import { applyRuleset } from '../ipvs/nft.js';
-import { segmentOf, tunnelEnds } from '../ipvs/node-rows.js';
+import { segmentOf } from '../ipvs/node-rows.js';
 import { type NodeView, type Placed, placeService, type WantedServer } from '../ipvs/placement.js';
 import { tableChanges, versionSet, wholeTable } from '../ipvs/ruleset.js';
 import { ensureStateDirectory, type IpvsState, networkNamespace, readState, writeState } from '../ipvs/state-file.js';
 import { neededSettings } from '../ipvs/sysctls.js';
+import { unavailable } from '../ipvs/unavailable.js';
 import { matchText, type VirtualServers } from '../ipvs/virtual.js';
-import { addressesOf, type NodeAddresses, serviceAddresses, viewOf, wanted } from '../ipvs/wanted.js';
+import { addressesOf, type NodeAddresses, viewOf, wanted } from '../ipvs/wanted.js';
 import type { PolicyTarget } from '../ipvs/policy-rows.js';
 import type { Measures } from '../metrics/weir.js';
 import type { AgentOptions } from '../options.js';
+import { AfterBpf } from './after-bpf.js';
+import { syncDevices } from './ipvs-devices.js';
 import { applySettings } from './ipvs-settings.js';
+import { IpvsWatch } from './ipvs-watch.js';
 import type { Log } from './log.js';
 import { NftFirewall } from './nft-firewall.js';
 import type { NodeFacts, Plane } from './plane.js';
 
-/** ms for which a removed backend keeps its connections. */
-const DRAIN = 300_000;
-/** ms between looks at what another hand may have changed. */
+/** ms between looks at all that the kernel has, whether anything has changed or not. */
 const INTERVAL = 30_000;
+/** ms between looks at the connections of removed backends. */
+const LOADS_INTERVAL = 5_000;
+/** Of foreign changes in one line of the log. */
+const SHOWN = 5;
 
 export class IpvsPlane implements Plane {
   readonly name = 'ipvs';
   readonly expositions = [];
+  readonly #options: AgentOptions;
   readonly #directory: string;
   readonly #marks: Marks;
   readonly #desired = new Map<string, DesiredService>();
@@ -58,10 +59,24 @@ export class IpvsPlane implements Plane {
   #generation: number;
   #lastSync: number;
   #synced = false;
+  readonly #bpf: AfterBpf;
   #timer: NodeJS.Timeout | undefined;
+  #loadsRead = 0;
+  readonly #watch = new IpvsWatch();
+  readonly #log: Log;
+  /** Services of which it was said that IPVS has not all that they ask for. */
+  readonly #warned = new Set<string>();
 
   /** Reads what is there and adopts it. Throws WEIR_TOOL, WEIR_KERNEL_MODULE. */
-  constructor(options: AgentOptions, facts: NodeFacts, log: Log, report: (problem: Problem) => void) {
+  constructor(
+    options: AgentOptions,
+    facts: NodeFacts,
+    objectPath: string,
+    log: Log,
+    report: (problem: Problem) => void,
+  ) {
+    this.#options = options;
+    this.#log = log;
     this.#report = report;
     this.#directory = ensureStateDirectory(options.bpfRoot);
     const state = readState(this.#directory);
@@ -73,8 +88,9 @@ export class IpvsPlane implements Plane {
     this.#proxy = options.runServiceProxy;
     this.#kernel = readKernel(this.#proxy);
     this.#firewall = new NftFirewall(options, log);
+    this.#bpf = new AfterBpf(options, objectPath, state?.takeoverUntil ?? 0, log, () => this.#write());
     const settings = this.#proxy ? neededSettings(release()) : [];
-    this.#sysctls = { ...applySettings(settings, log), ...state?.sysctls };
+    this.#sysctls = { ...applySettings(settings, log), ...this.#bpf.inherited, ...state?.sysctls };
     this.#marks = adoptedMarks(this.#kernel);
     for (const service of state?.services ?? []) this.#desired.set(service.key, service);
     this.#claimed = new Set([...this.#desired.values()].flatMap(addressesOf));
@@ -99,6 +115,7 @@ export class IpvsPlane implements Plane {
 
   follow(facts: NodeFacts): number {
     const before = this.#fingerprint();
+    if (facts.network !== this.#facts.network) this.#watch.touch();
     this.#facts = facts;
     if (facts.nodes) {
       const addresses = [...facts.nodes.values()].map((node) => [node.name, node.internalIps] as const);
@@ -124,6 +141,7 @@ export class IpvsPlane implements Plane {
       this.#placed.delete(key);
     }
     for (const service of desired) {
+      this.#warn(service);
       this.#desired.set(service.key, service);
       this.#placed.set(service.key, placeService(service, this.#view(), this.#marks));
     }
@@ -132,9 +150,15 @@ export class IpvsPlane implements Plane {
   }
 
   drained(): string[] {
+    if (this.#deadlines.size === 0) return [];
     const now = Date.now();
+    /* one without connections has nothing to wait for: nothing new comes to it */
+    if (now >= this.#loadsRead + LOADS_INTERVAL) {
+      const loads = readLoads();
+      this.#deadlines = new Map([...this.#deadlines].map(([name, end]) => [name, loads.get(name) ? end : 0]));
+      this.#loadsRead = now;
+    }
     const over = [...this.#deadlines].filter(([, deadline]) => deadline <= now).map(([name]) => name);
-    if (over.length === 0) return [];
     const ends = ({ match }: WantedServer): boolean => over.some((name) => name.startsWith(`${matchText(match)} `));
     return [...this.#placed].filter(([, { servers }]) => servers.some(ends)).map(([key]) => key);
   }
@@ -148,14 +172,21 @@ export class IpvsPlane implements Plane {
     this.#firewall.recover();
   }
 
-  /** The next `follow` puts back what another hand has taken away. */
+  /** Looks where anything has happened. The next `follow` undoes what another hand has done. */
   inspect(): readonly string[] {
+    if (!this.#watch.changed()) return [];
     const known = this.#kernel;
     this.recover();
-    const now = this.#kernel;
-    const lost = [...known.addresses].filter((ip) => !now.addresses.has(ip));
-    const table = now.version === known.version ? [] : ['the table inet weir of nftables'];
-    return [...table, ...lost.map((ip) => `${ip} on ${SERVICE_DEVICE}`), ...this.#firewall.faults()];
+    const changes = foreignChanges(known, this.#kernel);
+    const faults = this.#firewall.faults();
+    if (changes.length === 0) return faults;
+    const shown = changes.slice(0, SHOWN).join(', ') + (changes.length > SHOWN ? `, +${changes.length - SHOWN}` : '');
+    this.#log('warn', `another program has changed what is Weir's: put back: ${shown}`);
+    this.#watch.touch();
+    return [
+      'another program has changed virtual servers, the table inet weir or addresses: they are put back',
+      ...faults,
+    ];
   }
 
   /** IPVS and nftables count by themselves: ipvsadm -Ln --stats. */
@@ -167,11 +198,14 @@ export class IpvsPlane implements Plane {
     this.#generation++;
     this.#lastSync = Date.now();
     this.#synced = true;
+    this.#bpf.begin();
     this.#write();
   }
 
   [Symbol.dispose](): void {
+    this.#bpf[Symbol.dispose]();
     clearInterval(this.#timer);
+    this.#watch[Symbol.dispose]();
   }
 
   /**
@@ -184,16 +218,25 @@ export class IpvsPlane implements Plane {
     const known = [...this.#kernel.rows.values()].filter(({ table }) => table.startsWith('tunnel_sources'));
     const { rows, ...want } = wanted(this.#placed.values(), this.#facts.roles, this.#facts.sources, known);
     const free = this.#free(want.servers, have);
-    const { servers, deadlines } = withDraining(have, free, this.#deadlines, Date.now(), DRAIN);
+    const { servers, deadlines } = withDraining(have, free, this.#deadlines, Date.now(), this.#options.drainTimeout);
     const { puts, removals } = commands(have, servers);
     runCommands(puts);
     const writes = this.#syncTable(rows);
-    const addresses = this.#syncDevices(rows);
+    const devices = syncDevices(this.#kernel, rows, this.#facts.roles.uplinks);
+    this.#kernel = devices.kernel;
     runCommands(removals);
     this.#deadlines = deadlines;
     const others = [...this.#kernel.servers].filter(([key]) => !have.has(key));
     this.#kernel = { ...this.#kernel, servers: new Map([...others, ...servers]) };
-    return puts.length + writes + addresses + removals.length;
+    return puts.length + writes + devices.writes + removals.length;
+  }
+
+  /** Once for each service. */
+  #warn(service: DesiredService): void {
+    if (this.#warned.has(service.key)) return;
+    const problems = unavailable(service);
+    if (problems.length > 0) this.#warned.add(service.key);
+    problems.forEach((problem) => this.#report(problem));
   }
 
   /** Without those that another program has made. */
@@ -219,28 +262,6 @@ export class IpvsPlane implements Plane {
     return changed;
   }
 
-  #syncDevices(rows: ReadonlyMap<string, Row>): number {
-    const all = [...rows.values()];
-    const addresses = serviceAddresses(rows);
-    const add = [...addresses].filter((ip) => !this.#kernel.addresses.has(ip));
-    const remove = [...this.#kernel.addresses].filter((ip) => !addresses.has(ip));
-    if (!this.#kernel.device) addServiceDevice();
-    changeServiceAddresses(add, remove);
-    const tunnelled = new Set<Family>(
-      all.filter(({ table }) => table.startsWith('tunnelled')).map(({ table }) => (table.endsWith('4') ? 'v4' : 'v6')),
-    );
-    const ends = tunnelEnds(this.#facts.roles.uplinks, tunnelled);
-    if (JSON.stringify(ends) !== JSON.stringify(this.#kernel.tunnels)) this.#open(ends);
-    this.#kernel = { ...this.#kernel, addresses, device: true, tunnels: ends };
-    return add.length + remove.length;
-  }
-
-  /** A client's packets arrive there and its answers leave by an uplink: the filter of reverse paths must be loose. */
-  #open(ends: Kernel['tunnels']): void {
-    followTunnels(ends);
-    if (ends.v4 !== undefined) writeSysctl(`net/ipv4/conf/${TUNNEL_DEVICES.v4}/rp_filter`, '2');
-  }
-
   #placeAll(): void {
     const view = this.#view();
     for (const [key, service] of this.#desired) this.#placed.set(key, placeService(service, view, this.#marks));
@@ -261,6 +282,7 @@ export class IpvsPlane implements Plane {
       ...{ services: [...this.#desired.values()], nodes: this.#nodes, sysctls: this.#sysctls },
       deadlines: Object.fromEntries(this.#deadlines),
       netns: networkNamespace(),
+      takeoverUntil: this.#bpf.until,
     };
     writeState(this.#directory, state);
   }

@@ -1,8 +1,21 @@
 /** Switches on what forwarding needs; what it was before is kept with the pins, for cleanup to restore. */
-import { neededSysctls, writeSysctl } from '../host/sysctl.js';
+import { isForwarding, neededSysctls, writeSysctl } from '../host/sysctl.js';
 import { MAPS } from '../maps/layout.js';
 import { openTable } from '../maps/table.js';
 import type { Log } from './log.js';
+
+/** What another dataplane, which is there too, has found and set: it is not what was before Weir that is found now. */
+export type Inherited = Readonly<Record<string, { readonly before: string; readonly value: string }>>;
+
+export function inheritSysctls(bpfRoot: string, inherited: Inherited): void {
+  using changed = openTable(bpfRoot, MAPS.weir_sysctls);
+  for (const [path, values] of Object.entries(inherited)) if (isForwarding(path)) changed.add({ path }, values);
+}
+
+export function readSysctls(bpfRoot: string): Inherited {
+  using changed = openTable(bpfRoot, MAPS.weir_sysctls);
+  return Object.fromEntries([...changed.entries()].map(([{ path }, { before, value }]) => [path, { before, value }]));
+}
 
 export function applySysctls(bpfRoot: string, log: Log): void {
   using changed = openTable(bpfRoot, MAPS.weir_sysctls);

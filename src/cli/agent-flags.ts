@@ -125,7 +125,7 @@ export const AGENT_FLAGS = {
   ),
   takeoverGrace: flag(
     '--takeover-grace <DURATION>',
-    'after the first start: how long UDP under way is let through if either end may open it',
+    'how long UDP under way is let through after the first start, and connections of the other dataplane at least when taking over',
     duration,
     '60s',
   ),

@@ -4,7 +4,8 @@ import { Agent } from '../agent.js';
 import type { Log } from '../agent/log.js';
 import { WeirError } from '../errors.js';
 import { readNetwork } from '../host/network.js';
-import { ensureStateDirectory } from '../ipvs/state-file.js';
+import { readKernel } from '../ipvs/kernel.js';
+import { ensureStateDirectory, stateDirectory } from '../ipvs/state-file.js';
 import { missingCapabilities } from '../loader/capabilities.js';
 import { ensureRoot, lockRoot } from '../loader/pins.js';
 import { MAPS } from '../maps/layout.js';
@@ -14,6 +15,7 @@ import { AGENT_FLAGS, agentOptions } from './agent-flags.js';
 import { defineCommand, type ExitCode } from './command.js';
 import type { Context } from './context.js';
 import { type Memory, openSource } from './source.js';
+import { succeed } from './succession.js';
 
 const OBJECT = fileURLToPath(new URL('../../../bpf/build/weir.bpf.o', import.meta.url));
 
@@ -32,6 +34,8 @@ export const agentCommand = defineCommand({
     if (dataplane === 'bpf') ensureRoot(bpfRoot);
     const lock = lockRoot(place); // before anything in the kernel is touched
     try {
+      if (dataplane === 'ipvs') readKernel(options.runServiceProxy); // what is missing here is said before the other agent stops
+      await succeed(dataplane === 'bpf' ? stateDirectory(bpfRoot) : bpfRoot, log, context.signal);
       if (dataplane === 'bpf') forgetSync(bpfRoot);
       await runAgent(options, log, context);
     } finally {

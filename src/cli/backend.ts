@@ -3,7 +3,9 @@ import { formatSocket } from '../core/net.js';
 import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT, OUTPUT } from './common-flags.js';
 import { printJson, printTable } from './output.js';
-import { type BackendRow, byName, formatLabel, readBackends, readNames } from './service-table.js';
+import { ipvsPorts, readIpvs } from './ipvs-table.js';
+import { type BackendRow, byName, type PortBackends, readBackends, readNames } from './service-table.js';
+import { formatLabel } from './words.js';
 
 export interface BackendListRow extends BackendRow {
   readonly namespace: string;
@@ -28,10 +30,14 @@ export const backendListCommand = defineCommand({
 });
 
 function listBackends(root: string): BackendListRow[] {
-  const ports = [...readBackends(root, readNames(root)).values()];
+  const ipvs = readIpvs(root);
+  const ports: PortBackends[] = ipvs ? ipvsPorts(ipvs) : [...readBackends(root, readNames(root)).values()];
   ports.sort((a, b) => byName(a.label, b.label) || (a.label.port < b.label.port ? -1 : 1));
   return ports.flatMap(({ label, backends }) =>
-    backends.map((backend) => ({ namespace: label.namespace, service: label.name, portName: label.port, ...backend })),
+    backends.map(({ address, port, protocol, node, state, weight, local, flows }) => ({
+      ...{ namespace: label.namespace, service: label.name, portName: label.port },
+      ...{ address, port, protocol, node, state, weight, local, flows },
+    })),
   );
 }
 

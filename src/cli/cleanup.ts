@@ -7,10 +7,10 @@ import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT } from './common-flags.js';
 import type { Context } from './context.js';
 import { flag } from './flags.js';
-import { ipvsRemoval } from './ipvs-removal.js';
+import { ipvsRemoval } from '../agent/ipvs-removal.js';
 import { namespaceOf, visiting } from './namespace.js';
 import { bool } from './parse.js';
-import { type Removal, removalOf, removeFilters, type Step } from './removal.js';
+import { type Removal, removalOf, removeFilters, type Step } from '../agent/removal.js';
 
 const PAST: Readonly<Record<Step['verb'], string>> = { remove: 'removed', restore: 'restored' };
 

@@ -28,8 +28,8 @@ import {
   type Selection,
 } from '../maps/layout.js';
 import { ipCodec } from '../maps/codec.js';
-import { formatLabel, labelOf } from './service-table.js';
-import { backendStateName, forwardingName, kindName, namesOf, schedulerName } from './words.js';
+import { labelOf } from './service-table.js';
+import { backendStateName, formatLabel, forwardingName, kindName, namesOf, schedulerName } from './words.js';
 
 export type Described = Readonly<Record<string, unknown>>;
 export type Side = 'want' | 'have';

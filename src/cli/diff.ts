@@ -23,7 +23,8 @@ import { type DesiredState, desiredState, readObjects } from './desired-state.js
 import { type Difference, differences, formatDifference } from './difference.js';
 import { ipvsDifferences } from './ipvs-diff.js';
 import { printJson } from './output.js';
-import { xdpDevices } from './removal.js';
+import { modeOf } from '../agent/installed.js';
+import { xdpDevices } from '../agent/removal.js';
 import { runningAgentFlags } from './running-agent.js';
 import { openSource } from './source.js';
 
@@ -34,7 +35,8 @@ export const diffCommand = defineCommand({
   exits: { 0: 'they agree', 1: 'they differ, or it cannot be told' },
   run: async (values, context, given): Promise<ExitCode> => {
     const known = Object.entries(runningAgentFlags(values.bpfRoot)).filter(([key]) => !given.has(key));
-    const options = stateOptions({ ...values, ...Object.fromEntries(known) }, context);
+    const dataplane = given.has('dataplane') ? values.dataplane : (modeOf(values.bpfRoot) ?? values.dataplane);
+    const options = stateOptions({ ...values, ...Object.fromEntries(known), dataplane }, context);
     const found = await compare(options, context);
     if (values.output === 'json') await printJson(context.stdout, found);
     else await send(context.stdout, found.map(formatDifference).join(''));

@@ -1,6 +1,6 @@
 /** `weir backend drain`: waits until backends that take nothing new hold no flow any more. Changes nothing. */
 import { formatSocket, type Ip, parseIp } from '../core/net.js';
-import { BACKEND_STATE, FLOW_STATE, MAPS } from '../maps/layout.js';
+import { FLOW_STATE, MAPS } from '../maps/layout.js';
 import { openTable } from '../maps/table.js';
 import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT, OUTPUT } from './common-flags.js';
@@ -9,6 +9,7 @@ import { flag, usageError } from './flags.js';
 import { countFlows, forwardFlows } from './flow-table.js';
 import { printJson } from './output.js';
 import { duration } from './parse.js';
+import { ipvsPorts, readIpvs } from './ipvs-table.js';
 import { labelOf, readNames } from './service-table.js';
 import { backendStateName } from './words.js';
 
@@ -42,38 +43,72 @@ export const backendDrainCommand = defineCommand({
   },
   exits: { 0: 'they hold no flow', 1: 'they still do, and are listed with their clients, or it cannot be told' },
   run: async ({ bpfRoot, wait, output }, context, _given, [service = '', address]): Promise<ExitCode> => {
-    const targets = findTargets(bpfRoot, service, address);
+    const which = parseTarget(service, address);
+    const look = readIpvs(bpfRoot) ? () => ipvsHolders(bpfRoot, which) : lookAtFlows(bpfRoot, which);
     const until = context.now() + wait;
-    let left = holding(bpfRoot, targets);
-    while (left.length > 0 && context.now() < until && !context.signal.aborted) {
+    let holders = look();
+    while (holders.length > 0 && context.now() < until && !context.signal.aborted) {
       await pause(Math.min(POLL, until - context.now()), context.signal);
-      left = holding(bpfRoot, targets);
+      holders = look();
     }
-    const holders = withClients(bpfRoot, left);
     if (output === 'json') await printJson(context.stdout, holders);
     else await send(context.stdout, holders.map(formatHolder).join('') || 'no flows left\n');
-    return left.length === 0 ? 0 : 1;
+    return holders.length === 0 ? 0 : 1;
   },
 });
 
-/** The backends to wait for. One that has gone already holds nothing. */
-function findTargets(root: string, service: string, address: string | undefined): Target[] {
+/** Of which service, and only of this address. */
+interface Which {
+  readonly service: string;
+  readonly only: Ip | undefined;
+}
+
+function parseTarget(service: string, address: string | undefined): Which {
   const only = address === undefined ? undefined : parseIp(address);
   if (address !== undefined && only === undefined)
     throw usageError(`backend drain: ${JSON.stringify(address)} is not an address`);
   if (!/^[^/\s]+\/[^/\s]+$/.test(service))
     throw usageError(`backend drain: ${JSON.stringify(service)} is not NAMESPACE/NAME`);
+  return { service, only };
+}
+
+/** Whether it is one to wait for. */
+function isTarget({ only }: Which, backend: { address: Ip; state: string; weight: number }): boolean {
+  return only === undefined ? backend.state === 'terminating' || backend.weight === 0 : backend.address === only;
+}
+
+function ipvsHolders(root: string, which: Which): Holder[] {
+  const ipvs = readIpvs(root);
+  const ports = ipvs ? ipvsPorts(ipvs) : [];
+  return ports
+    .filter(({ label }) => `${label.namespace}/${label.name}` === which.service)
+    .flatMap(({ label, backends }) =>
+      backends
+        .filter((backend) => isTarget(which, backend) && backend.flows > 0)
+        .map(({ address, port, state, weight, flows, clients }) => {
+          return { address, port, portName: label.port, state, weight, flows, clients };
+        }),
+    );
+}
+
+/** The clients are looked for only where there are any. */
+function lookAtFlows(root: string, which: Which): () => Holder[] {
+  const targets = findTargets(root, which);
+  return () => withClients(root, holding(root, targets));
+}
+
+/** The backends to wait for. One that has gone already holds nothing. */
+function findTargets(root: string, which: Which): Target[] {
   const names = readNames(root);
   using table = openTable(root, MAPS.weir_backends);
   return [...table.entries()].flatMap(([id, backend]): Target[] => {
     const label = labelOf(names, backend.service);
-    if (`${label.namespace}/${label.name}` !== service) return [];
-    const leaves = backend.state === BACKEND_STATE.TERMINATING || backend.weight === 0;
-    if (only === undefined ? !leaves : backend.address !== only) return [];
-    const { port, weight } = backend;
-    return [
-      { id, address: backend.address, port, portName: label.port, state: backendStateName(backend.state), weight },
-    ];
+    if (`${label.namespace}/${label.name}` !== which.service) return [];
+    const { address, port, weight } = backend;
+    const state = backendStateName(backend.state);
+    return isTarget(which, { address, state, weight })
+      ? [{ id, address, port, portName: label.port, state, weight }]
+      : [];
   });
 }
 

@@ -6,8 +6,10 @@ import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT, OUTPUT } from './common-flags.js';
 import { type ForwardFlow, forwardFlows } from './flow-table.js';
 import { printJson, printTable } from './output.js';
-import { formatLabel, labelOf, type Names, readNames } from './service-table.js';
-import { flowStateName, forwardingName } from './words.js';
+import { ipvsFlowRows } from './ipvs-flows.js';
+import { readIpvs } from './ipvs-table.js';
+import { labelOf, type Names, readNames } from './service-table.js';
+import { flowStateName, formatLabel, forwardingName } from './words.js';
 
 export interface FlowRow {
   readonly client: string;
@@ -28,7 +30,8 @@ export const flowListCommand = defineCommand({
   flags: { bpfRoot: BPF_ROOT, output: OUTPUT },
   exits: { 0: 'listed', 1: 'nothing is installed, or it cannot be read' },
   run: async ({ bpfRoot, output }, { stdout, monotonic }): Promise<ExitCode> => {
-    const rows = listFlows(bpfRoot, monotonic());
+    const ipvs = readIpvs(bpfRoot);
+    const rows = ipvs ? ipvsFlowRows(ipvs) : listFlows(bpfRoot, monotonic());
     if (output === 'json') await printJson(stdout, rows);
     else await printTable(stdout, HEADER, mapped(rows, cells));
     return 0;

@@ -34,7 +34,7 @@ export function runningAgentFlags(root: string): Partial<StateValues> {
 }
 
 /** What follows `weir agent` on the command line of a process; undefined where it is another program or out of sight. */
-function agentArguments(pid: number | undefined): string[] | undefined {
+export function agentArguments(pid: number | undefined): string[] | undefined {
   if (pid === undefined) return undefined;
   try {
     const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);

@@ -7,6 +7,7 @@ import { countFlows } from './flow-table.js';
 import {
   backendStateName,
   compareIp,
+  formatLabel,
   forwardingName,
   kindName,
   parsePortLabel,
@@ -60,11 +61,6 @@ export function readNames(root: string): Names {
 /** The label of a service port; one whose name is lost shows its number. */
 export function labelOf(names: Names, id: number): PortLabel {
   return parsePortLabel(names.get(id) ?? '') ?? { namespace: '', name: `#${id}`, port: '' };
-}
-
-/** `namespace/name:port`. */
-export function formatLabel({ namespace, name, port }: PortLabel): string {
-  return namespace === '' ? name : `${namespace}/${name}:${port}`;
 }
 
 /** Backends by the number of their service port, in order of address and port. */
@@ -138,7 +134,7 @@ export function byName(a: { namespace: string; name: string }, b: { namespace: s
   return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
 }
 
-function byPlace(a: FrontendRow, b: FrontendRow): number {
+export function byPlace(a: FrontendRow, b: FrontendRow): number {
   return compareIp(a.address, b.address) || a.port - b.port || a.protocol.localeCompare(b.protocol);
 }
 

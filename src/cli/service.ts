@@ -2,7 +2,7 @@
 import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT, OUTPUT } from './common-flags.js';
 import { send } from './context.js';
-import { readIpvsServices } from './ipvs-table.js';
+import { ipvsServices, readIpvs } from './ipvs-table.js';
 import { printJson } from './output.js';
 import { formatServices, readServices } from './service-table.js';
 
@@ -12,7 +12,8 @@ export const serviceListCommand = defineCommand({
   flags: { bpfRoot: BPF_ROOT, output: OUTPUT },
   exits: { 0: 'listed', 1: 'nothing is installed, or it cannot be read' },
   run: async ({ bpfRoot, output }, { stdout }): Promise<ExitCode> => {
-    const services = readIpvsServices(bpfRoot) ?? readServices(bpfRoot);
+    const ipvs = readIpvs(bpfRoot);
+    const services = ipvs ? ipvsServices(ipvs) : readServices(bpfRoot);
     if (output === 'json') await printJson(stdout, services);
     else await send(stdout, formatServices(services));
     return 0;

@@ -1,9 +1,7 @@
 /** `weir status`: whether an agent is alive and all that it has read is in force. */
-import { WeirError } from '../errors.js';
+import { modeOf, readConfig } from '../agent/installed.js';
 import { type IpvsState, readState, stateDirectory } from '../ipvs/state-file.js';
 import { isLocked, lockHolder } from '../loader/pins.js';
-import { type Config, MAPS } from '../maps/layout.js';
-import { openTable } from '../maps/table.js';
 import { defineCommand } from './command.js';
 import { BPF_ROOT, OUTPUT } from './common-flags.js';
 import { pause } from './context.js';
@@ -48,7 +46,7 @@ export const statusCommand = defineCommand({
 function readStatus(root: string): Status {
   const directory = stateDirectory(root);
   const ipvs = readState(directory);
-  return ipvs && !isLocked(root) ? ipvsStatus(directory, ipvs) : bpfStatus(root);
+  return ipvs && modeOf(root) === 'ipvs' ? ipvsStatus(directory, ipvs) : bpfStatus(root);
 }
 
 function ipvsStatus(directory: string, { synced, pid, generation, lastSync }: IpvsState): Status {
@@ -85,18 +83,6 @@ function bpfStatus(root: string): Status {
     agent: running ? 'running' : 'dead',
     pid: running ? config.pid : null,
   };
-}
-
-/** undefined where nothing is installed, or something that no agent has finished to install. */
-function readConfig(root: string): Config | undefined {
-  try {
-    using table = openTable(root, MAPS.weir_config);
-    const config = table.get(0);
-    return config?.dataplane === 0 ? undefined : config;
-  } catch (error) {
-    if (error instanceof WeirError && error.code === 'WEIR_NOT_INSTALLED') return undefined;
-    throw error;
-  }
 }
 
 function formatStatus(status: Status, root: string): string {

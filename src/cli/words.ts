@@ -23,6 +23,9 @@ const KIND_NAMES: Readonly<Record<number, FrontendKind>> = {
   [FRONTEND_KIND.LOAD_BALANCER]: 'LoadBalancer',
 };
 
+/** As the numbers of their kinds have it. */
+export const FRONTEND_ORDER: readonly string[] = Object.values(KIND_NAMES);
+
 export function kindName(number: number): string {
   return KIND_NAMES[number] ?? `${number}`;
 }
@@ -38,6 +41,11 @@ export interface PortLabel {
 export function parsePortLabel(text: string): PortLabel | undefined {
   const [, namespace, name, port] = /^Service ([^/]+)\/(.+):([^:]*)$/.exec(text) ?? [];
   return namespace === undefined || name === undefined || port === undefined ? undefined : { namespace, name, port };
+}
+
+/** `namespace/name:port`. */
+export function formatLabel({ namespace, name, port }: PortLabel): string {
+  return namespace === '' ? name : `${namespace}/${name}:${port}`;
 }
 
 /** IPv4 before IPv6, then by number. */

@@ -1,9 +1,20 @@
-/** Tells when the node's links, addresses, routes or neighbours change: `ip monitor`, started again should it end. */
+/** Tells when something of the node's changes, by a program that says a word each time; it is started again should it end. */
 import { type ChildProcess, spawn } from 'node:child_process';
 
 const RESTART_DELAY = 1000;
 
-export class NetworkMonitor implements Disposable {
+/** The node's links, addresses, routes and neighbours. */
+export function monitorNetwork(delay: number, changed: () => void): Disposable {
+  return new Monitor(['ip', '-o', 'monitor', 'link', 'address', 'route', 'neigh'], delay, changed);
+}
+
+/** The tables of nftables, whoever changes them. */
+export function monitorRules(delay: number, changed: () => void): Disposable {
+  return new Monitor(['nft', 'monitor'], delay, changed);
+}
+
+class Monitor implements Disposable {
+  readonly #command: readonly [program: string, ...args: string[]];
   readonly #delay: number;
   readonly #changed: () => void;
   #child: ChildProcess | undefined;
@@ -12,18 +23,19 @@ export class NetworkMonitor implements Disposable {
   #stopped = false;
 
   /** Calls changed once for all that happens within `delay` ms. */
-  constructor(delay: number, changed: () => void) {
+  constructor(command: readonly [program: string, ...args: string[]], delay: number, changed: () => void) {
+    this.#command = command;
     this.#delay = delay;
     this.#changed = changed;
     this.#start();
   }
 
   #start(): void {
-    const objects = ['link', 'address', 'route', 'neigh'];
-    const child = spawn('ip', ['-o', 'monitor', ...objects], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const [program, ...args] = this.#command;
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child = child;
     child.stdout.on('data', () => this.#happened());
-    child.on('error', () => undefined); // its absence shows when the network is read
+    child.on('error', () => undefined); // its absence shows when what it tells of is read
     child.on('close', () => {
       if (this.#stopped) return;
       this.#happened(); // something may have been missed

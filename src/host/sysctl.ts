@@ -18,6 +18,11 @@ export function writeSysctl(path: string, value: string): void {
   writeFileSync(join(ROOT, path), value);
 }
 
+/** Whether every dataplane needs the setting: one of those that `neededSysctls` tells. */
+export function isForwarding(path: string): boolean {
+  return /\/(ip_forward|forwarding|accept_ra)$/.test(path);
+}
+
 /** Settings that forwarding needs, with the values they must have; those that have them already are left out. */
 export function neededSysctls(): { path: string; before: string; value: string }[] {
   const wanted: [string, string][] = [['net/ipv4/ip_forward', '1']];

@@ -1,36 +1,74 @@
 /** Connections as IPVS tells them in ipvsadm -Lcn. */
+import { type Ip, parseIp } from '../core/net.js';
 import { runTool } from './tools.js';
 
+export interface Socket {
+  readonly address: Ip;
+  readonly port: number;
+}
+
 export interface Connection {
+  /** In capitals. */
   readonly protocol: string;
-  readonly client: string;
-  readonly frontend: string;
-  readonly backend: string;
+  readonly client: Socket;
+  readonly frontend: Socket;
+  readonly backend: Socket;
+  /** As the kernel calls it: ESTABLISHED, SYN_RECV, ... */
   readonly state: string;
   /** s until it is forgotten, unless another packet comes. */
   readonly expires: number;
 }
 
-/** Those that are closing hold nothing up. */
-const ENDING = /^(TIME_WAIT|CLOSE|FIN_WAIT|LAST_ACK|CLOSE_WAIT)$/;
+/** Nothing more is to come in either direction. */
+const ENDED = /^(TIME_WAIT|CLOSE|CLOSED)$/;
+/** One end has ended its direction. */
+const CLOSING = /^(FIN_WAIT|LAST_ACK|CLOSE_WAIT|SHUTDOWN_\w+)$/;
 
 /** Templates of persistence are left out: no connection has client port 0. */
 export function parseConnections(text: string): Connection[] {
   return text.split('\n').flatMap((line) => {
-    const [protocol = '', expires = '', state = '', client = '', frontend = '', backend] = line.trim().split(/\s+/);
-    if (backend === undefined || !/^\d+:\d\d$/.test(expires) || client.endsWith(':0')) return [];
+    const [protocol = '', expires = '', state = '', ...ends] = line.trim().split(/\s+/);
+    const [client, frontend, backend] = ends.map(parseSocket);
+    if (!client || !frontend || !backend || !/^\d+:\d\d$/.test(expires) || client.port === 0) return [];
     const [minutes = 0, seconds = 0] = expires.split(':').map(Number);
     return [{ protocol, client, frontend, backend, state, expires: minutes * 60 + seconds }];
   });
 }
 
-/** Number of connections by `PROTOCOL frontend backend`. */
-export function countConnections(): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const { protocol, frontend, backend, state } of parseConnections(runTool('ipvsadm', ['-Lcn']))) {
-    if (ENDING.test(state)) continue;
-    const key = `${protocol} ${frontend} ${backend}`;
-    counts.set(key, (counts.get(key) ?? 0) + 1);
-  }
-  return counts;
+function parseSocket(text: string): Socket | undefined {
+  const at = text.lastIndexOf(':');
+  const address = parseIp(text.slice(0, at).replace(/^\[|\]$/g, ''));
+  return address && { address, port: Number(text.slice(at + 1)) };
+}
+
+/** All of them, ours or not. */
+export function readConnections(): Connection[] {
+  return parseConnections(runTool('ipvsadm', ['-Lcn']));
+}
+
+/** Those in which something may still be said. */
+export function liveConnections(): Connection[] {
+  return readConnections().filter(({ state }) => !ENDED.test(state));
+}
+
+/** s after its last packet until a connection is forgotten, where the state says it: ipvsadm --set changes them. */
+export function parseTimeouts(text: string): {
+  of(connection: Pick<Connection, 'protocol' | 'state'>): number | undefined;
+} {
+  const [tcp, fin, udp] = (/:\s*(\d+) (\d+) (\d+)/.exec(text) ?? []).slice(1).map(Number);
+  return {
+    of: ({ protocol, state }) =>
+      protocol === 'UDP' ? udp : protocol !== 'TCP' ? undefined : { ESTABLISHED: tcp, FIN_WAIT: fin }[state],
+  };
+}
+
+export function readTimeouts(): ReturnType<typeof parseTimeouts> {
+  return parseTimeouts(runTool('ipvsadm', ['-l', '--timeout']));
+}
+
+/** A connection's state in the words that flows have with either dataplane. */
+export function stateName({ protocol, state }: Connection): string {
+  if (ENDED.test(state)) return 'closed';
+  if (CLOSING.test(state)) return 'closing';
+  return state === 'ESTABLISHED' || protocol === 'UDP' ? 'established' : 'new';
 }

@@ -1,8 +1,9 @@
 /** What the table `weir` and the tunnels take from the node's devices. Pure. */
-import { type Family, familyOf, formatPrefix, type Ip, type Prefix, prefixContains } from '../core/net.js';
+import type { Family, Ip, Prefix } from '../core/net.js';
 import { type Link, type Roles, sourceAddress } from '../core/network.js';
 import type { Row } from '../core/plan.js';
 import { setName } from './placement.js';
+import { elementOf, outermost } from './prefixes.js';
 import type { Segment } from './ruleset.js';
 
 /** Outer and inner IP header and the TCP header without options, by family. */
@@ -17,7 +18,7 @@ export function nodeRows(roles: Roles, sources: readonly Prefix[] | undefined, k
     sources &&
     outermost(sources).map((prefix) => ({
       table: setName('tunnel_sources', prefix.address),
-      key: isWhole(prefix) ? prefix.address : formatPrefix(prefix),
+      key: elementOf(prefix),
       value: '',
     }));
   return [
@@ -25,16 +26,6 @@ export function nodeRows(roles: Roles, sources: readonly Prefix[] | undefined, k
     ...devices('bridges', bridges),
     ...(fresh ?? known),
   ];
-}
-
-/** An interval set takes no prefix within another. */
-function outermost(prefixes: readonly Prefix[]): Prefix[] {
-  const once = [...new Map(prefixes.map((prefix) => [formatPrefix(prefix), prefix])).values()];
-  return once.filter((inner) => !once.some((outer) => outer.bits < inner.bits && prefixContains(outer, inner.address)));
-}
-
-function isWhole({ address, bits }: Prefix): boolean {
-  return bits === (familyOf(address) === 'v4' ? 32 : 128);
 }
 
 /** The largest segments that fit into a tunnel over the smallest uplink. */

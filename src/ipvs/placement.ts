@@ -7,9 +7,10 @@
  * always, by a mark.
  */
 import type { DesiredBackend, DesiredFrontend, DesiredService } from '../core/desired.js';
-import { type Family, familyOf, type Ip, type Protocol } from '../core/net.js';
+import { type Family, familyOf, type Ip, type Prefix, type Protocol } from '../core/net.js';
 import type { Row } from '../core/plan.js';
 import { markName, type Marks } from './marks.js';
+import { elementOf, outermost } from './prefixes.js';
 import { chooseSchedule } from './schedule.js';
 import { type Match, type RealServer, serverMap, type VirtualServer } from './virtual.js';
 
@@ -35,6 +36,7 @@ export type Variant = (typeof VARIANTS)[number];
 export function placeService(service: DesiredService, node: NodeView, marks: Marks): Placed {
   const parts = service.ports.flatMap((port) => [
     ...port.frontends.map((frontend) => placeFrontend(frontend, port.backends, node, marks)),
+    { servers: [], rows: port.frontends.flatMap((frontend) => rangeRows(frontend, port.sourceRanges)) },
     { servers: [], rows: port.backends.filter(({ local }) => local).flatMap(endpointRows) },
   ]);
   return { servers: parts.flatMap(({ servers }) => servers), rows: parts.flatMap(({ rows }) => rows) };
@@ -51,8 +53,8 @@ function placeFrontend(
   const row = (table: string, value: string, at = key): Row => ({ table: setName(table, address), key: at, value });
   const rows = [row('services', '')];
   const servers: WantedServer[] = [];
+  /* also where the list is empty: there may be connections left of one that was not */
   const serve = (variant: Variant, list: readonly RealServer[]): void => {
-    if (list.length === 0) return;
     const match = matchOf(frontend, variant, node, marks);
     if (match.kind === 'mark') rows.push(row(variant, `${match.mark}`));
     const real = serverMap(list);
@@ -70,9 +72,13 @@ function placeFrontend(
   const inside = frontend.inside.map(masqueraded);
   serve('outside', outside);
   if (!sameServers(outside, inside)) serve('inside', inside);
-  if (frontend.forwarding === 'dsr') serve('tunnelled', backends.filter(isLocalActive(address)).map(masqueraded));
-  if (outside.length === 0) rows.push(row('refused_outside', frontend.exists ? 'drop' : 'goto refuse'));
-  if (inside.length === 0) rows.push(row('refused_inside', frontend.exists ? 'drop' : 'goto refuse'));
+  if (frontend.forwarding === 'dsr') {
+    rows.push(row('dsr', '')); // besides the map: 6.1 and 5.10 let nobody ask a map whether it has a key
+    serve('tunnelled', backends.filter(isLocalActive(address)).map(masqueraded));
+  }
+  const refuses = (list: readonly RealServer[]): boolean => list.every(({ weight }) => weight === 0);
+  if (refuses(outside)) rows.push(row('refused_outside', frontend.exists ? 'drop' : 'goto refuse'));
+  if (refuses(inside)) rows.push(row('refused_inside', frontend.exists ? 'drop' : 'goto refuse'));
   return { servers, rows };
 }
 
@@ -101,6 +107,20 @@ function isLocalActive(frontend: Ip): (backend: DesiredBackend) => boolean {
 
 function sameServers(a: readonly RealServer[], b: readonly RealServer[]): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** Whose clients may come to a frontend that not everybody may come to. */
+function rangeRows(frontend: DesiredFrontend, ranges: readonly Prefix[]): Row[] {
+  if (!frontend.restricted) return [];
+  const [key, { address }] = [frontendKey(frontend), frontend];
+  const own = outermost(ranges.filter((range) => familyOf(range.address) === familyOf(address)));
+  return [
+    { table: setName('restricted', address), key, value: '' },
+    ...own.map((range) => ({
+      ...{ table: setName('admitted', address), value: '' },
+      key: `${key} . ${elementOf(range)}`,
+    })),
+  ];
 }
 
 function endpointRows({ address, host }: DesiredBackend): Row[] {

@@ -22,6 +22,9 @@ function declarations(): string[] {
       `set hairpin${family} { type ${address} . ${address}; }`,
       `set tunnel_sources${family} { type ${address}; flags interval; }`,
       `set services${family} { type ${frontend}; }`,
+      `set dsr${family} { type ${frontend}; }`,
+      `set restricted${family} { type ${frontend}; }`,
+      `set admitted${family} { type ${frontend} . ${address}; flags interval; }`,
       ...['outside', 'inside', 'tunnelled'].map((name) => `map ${name}${family} { type ${frontend} : mark; }`),
       ...['refused_outside', 'refused_inside'].map((name) => `map ${name}${family} { type ${frontend} : verdict; }`),
     ];
@@ -45,6 +48,9 @@ function original(ip: string, protocol: (typeof PROTOCOLS)[number]): string {
   return `meta l4proto ${protocol} ct original ${ip} daddr . meta l4proto . ct original proto-dst`;
 }
 
+const ESTABLISHED = 'ct state established,related return';
+/* not the ports of --snat-ports as they are by default: while BPF takes over, or goes, both translate */
+const MASQUERADE = 'meta l4proto { tcp, udp, sctp } masquerade to :1024-60999 fully-random';
 const TUNNELS = '{ "weir-ipip0", "weir-ip6ip0" }';
 
 function chains(segment: Segment): [name: string, lines: readonly string[]][] {
@@ -71,19 +77,26 @@ function chains(segment: Segment): [name: string, lines: readonly string[]][] {
           (ip, n) =>
             `meta l4proto ${ip === 'ip' ? 'ipip' : 'ipv6'} meta protocol ${ip} ${ip} saddr != @tunnel_sources${n} drop`,
         ),
+        'jump restricted',
         'iifname @inside_devices jump refused_inside',
         'iifname != @inside_devices jump refused_outside',
         ...each((ip, n) => `${ip} daddr @vips${n} jump vips`),
       ],
     ],
-    ['refused_outside', each((_, n, frontend) => `${frontend} vmap @refused_outside${n}`)],
-    ['refused_inside', each((_, n, frontend) => `${frontend} vmap @refused_inside${n}`)],
+    /* connections go on with a backend that takes nothing new */
+    ['refused_outside', [ESTABLISHED, ...each((_, n, frontend) => `${frontend} vmap @refused_outside${n}`)]],
+    ['refused_inside', [ESTABLISHED, ...each((_, n, frontend) => `${frontend} vmap @refused_inside${n}`)]],
+    /* here the source is still the client's own */
+    [
+      'restricted',
+      each((ip, n, frontend) => `${frontend} @restricted${n} ${frontend} . ${ip} saddr != @admitted${n} drop`),
+    ],
     ['local_process', ['type filter hook output priority filter; policy accept;', 'jump refused_inside']],
     /* an address of ours is no way to what else listens on this node */
     [
       'vips',
       [
-        'ct state established,related return',
+        ESTABLISHED,
         ...each((_, n, frontend) => `${frontend} @services${n} return`),
         'meta l4proto { icmp, icmpv6 } return',
         'goto refuse',
@@ -94,7 +107,7 @@ function chains(segment: Segment): [name: string, lines: readonly string[]][] {
       [
         'type filter hook forward priority filter; policy accept;',
         ...each((ip, n) => {
-          const answer = `tcp flags & (syn | ack) == syn | ack ${original(ip, 'tcp')} @tunnelled${n}`;
+          const answer = `tcp flags & (syn | ack) == syn | ack ${original(ip, 'tcp')} @dsr${n}`;
           return `${answer} tcp option maxseg size set ${segment[n]}`;
         }),
       ],
@@ -113,11 +126,11 @@ function chains(segment: Segment): [name: string, lines: readonly string[]][] {
       [
         ...each((ip, n) => `${ip} saddr . ${ip} daddr @hairpin${n} masquerade fully-random`),
         /* answers between ports of one bridge would pass us by */
-        'iifname @bridges oifname @bridges masquerade fully-random',
+        `iifname @bridges oifname @bridges ${MASQUERADE}`,
         'iifname @inside_devices return',
         ...each((ip, n) => `${ip} saddr @vips${n} masquerade fully-random`),
         ...each((ip, n) => `${ip} daddr @local${n} return`),
-        'masquerade fully-random',
+        MASQUERADE,
       ],
     ],
   ];

@@ -22,11 +22,13 @@ export interface IpvsState {
   readonly sysctls: Readonly<Record<string, { readonly before: string; readonly value: string }>>;
   /** Inode of the network namespace that all this is about. */
   readonly netns: number;
+  /** ms since 1970: until when the BPF dataplane, from which this one takes over, goes on at the latest; 0: it does not. */
+  readonly takeoverUntil: number;
 }
 
 const EMPTY: IpvsState = {
   ...{ pid: 0, synced: false, generation: 0, lastSync: 0 },
-  ...{ services: [], deadlines: {}, nodes: {}, sysctls: {}, netns: 0 },
+  ...{ services: [], deadlines: {}, nodes: {}, sysctls: {}, netns: 0, takeoverUntil: 0 },
 };
 
 /** The directory for a --bpf-root: one each, so that agents in several network namespaces have their own. */

@@ -2,7 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import { WeirError } from '../errors.js';
 
-const PACKAGES: Readonly<Record<string, string>> = { ipvsadm: 'ipvsadm', nft: 'nftables', ip: 'iproute2' };
+/** Debian's package by program. */
+export const PACKAGES: Readonly<Record<string, string>> = { ipvsadm: 'ipvsadm', nft: 'nftables', ip: 'iproute2' };
 
 /** What the program says. Throws WEIR_TOOL, with the package where it is missing, else with what it complains of. */
 export function runTool(program: string, args: readonly string[], input?: string): string {

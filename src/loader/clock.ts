@@ -8,6 +8,11 @@ export function monotonicMs(): number {
   return Number(process.hrtime.bigint() / 1_000_000n);
 }
 
+/** The tick it is now, where it was `ticks` at `ticksTime` ns of CLOCK_MONOTONIC. */
+export function ticksNow({ ticks, ticksTime }: { readonly ticks: bigint; readonly ticksTime: bigint }): bigint {
+  return ticks + ((process.hrtime.bigint() - ticksTime) * BigInt(ticksPerSecond())) / 1_000_000_000n;
+}
+
 /** CONFIG_HZ of the running kernel: the coarse clock advances once a tick (clock_getres(2)). */
 export function ticksPerSecond(): number {
   const resolution = Buffer.alloc(16);

@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0x5752f892;
+export const LAYOUT_HASH = 0xd93c807b;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;
@@ -123,6 +123,15 @@ export const DEVICE_FLAG = {
   BOUND6: 8,
   /** frames have no Ethernet header (tunnels, WireGuard) */
   L3: 16,
+} as const;
+
+/** enum stage */
+export const STAGE = {
+  ALONE: 0,
+  /** the other goes on with what it has: unknown segments within a connection are left to it */
+  JOINING: 1,
+  /** the other has what is new: only known flows go on, nothing is judged or answered */
+  LEAVING: 2,
 } as const;
 
 /** enum hook */
@@ -524,7 +533,7 @@ export const prefixKeyCodec: Codec<PrefixKey> = {
   decode: decodePrefixKey,
 };
 
-/** struct config, 144 bytes */
+/** struct config, 160 bytes */
 export interface Config {
   readonly layout: number;
   readonly pid: number;
@@ -549,10 +558,12 @@ export interface Config {
   readonly policyEpoch: number;
   readonly policyFlags: number;
   readonly graceUntil: bigint;
+  readonly stageUntil: bigint;
+  readonly stage: number;
 }
 
 export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
-  buffer.fill(0, offset, offset + 144);
+  buffer.fill(0, offset, offset + 160);
   buffer.writeUInt32LE(value.layout, offset);
   buffer.writeUInt32LE(value.pid, offset + 4);
   buffer.writeUInt32LE(value.dataplane, offset + 8);
@@ -576,6 +587,8 @@ export function encodeConfig(value: Config, buffer: Buffer, offset = 0): void {
   buffer.writeUInt32LE(value.policyEpoch, offset + 128);
   buffer.writeUInt32LE(value.policyFlags, offset + 132);
   buffer.writeBigUInt64LE(value.graceUntil, offset + 136);
+  buffer.writeBigUInt64LE(value.stageUntil, offset + 144);
+  buffer.writeUInt32LE(value.stage, offset + 152);
 }
 
 export function decodeConfig(buffer: Buffer, offset = 0): Config {
@@ -603,12 +616,14 @@ export function decodeConfig(buffer: Buffer, offset = 0): Config {
     policyEpoch: buffer.readUInt32LE(offset + 128),
     policyFlags: buffer.readUInt32LE(offset + 132),
     graceUntil: buffer.readBigUInt64LE(offset + 136),
+    stageUntil: buffer.readBigUInt64LE(offset + 144),
+    stage: buffer.readUInt32LE(offset + 152),
   };
 }
 
 export const configCodec: Codec<Config> = {
   name: 'config',
-  size: 144,
+  size: 160,
   encode: encodeConfig,
   decode: decodeConfig,
 };
@@ -1565,7 +1580,7 @@ export const MAPS = {
     name: 'weir_config',
     type: 2,
     keySize: 4,
-    valueSize: 144,
+    valueSize: 160,
     maxEntries: 1,
     flags: 0,
     key: u32Codec,

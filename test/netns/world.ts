@@ -8,10 +8,21 @@
  * dispose removes it all, also after a failure.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, parse } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { stateDirectory } from '../../src/ipvs/state-file.js';
 import type { Command, Finding, LoadResult, Page, Probe, Reply, Target } from './inhabitant.js';
 import type { Said } from './talk.js';
 
@@ -42,6 +53,18 @@ export function removeWorld({ directory, spaces, processes }: WorldRecord): void
   for (const space of spaces) attempt('ip', 'netns', 'del', space);
   attempt('umount', join(directory, 'bpf'));
   rmSync(directory, { recursive: true, force: true });
+  for (const state of stateDirectories(directory)) rmSync(state, { recursive: true, force: true });
+}
+
+/** What agents of the IPVS dataplane have left below /run/weir. */
+function stateDirectories(directory: string): string[] {
+  const prefix = stateDirectory(join(directory, 'bpf'));
+  const { dir, base } = parse(prefix);
+  return existsSync(dir)
+    ? readdirSync(dir)
+        .filter((name) => name.startsWith(base))
+        .map((name) => join(dir, name))
+    : [];
 }
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -52,6 +75,8 @@ const INHABITANT = fileURLToPath(new URL('./inhabitant.js', import.meta.url));
 export const PATIENCE = Number(process.env['WEIR_TIME_FACTOR'] ?? 1);
 
 let worlds = 0;
+/** Of agents: each start has its own log. */
+let starts = 0;
 
 export class World implements AsyncDisposable {
   readonly id: string;
@@ -542,7 +567,6 @@ export class Agent {
   readonly #world: World;
   #process: ChildProcess;
   #log = '';
-  #starts = 0;
 
   /** What it has said since its last start. */
   get log(): string {
@@ -586,11 +610,16 @@ export class Agent {
   }
 
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<number | null> {
+    const ended = this.ended();
+    this.#process.kill(signal);
+    return ended;
+  }
+
+  /** Its exit status, once it has one. */
+  async ended(): Promise<number | null> {
     const child = this.#process;
     if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
-    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
-    child.kill(signal);
-    return ended;
+    return new Promise((resolve) => child.once('exit', resolve));
   }
 
   detach(): number {
@@ -616,7 +645,7 @@ export class Agent {
     ];
     const { persistent } = this.#world.options;
     /* a log file, so that an agent which outlives this process has somewhere to write */
-    const path = join(this.#world.directory, `${node.name}-${this.#starts++}.log`);
+    const path = join(this.#world.directory, `${node.name}-${starts++}.log`);
     const file = openSync(path, 'w');
     const child = spawn('ip', all, { stdio: ['ignore', 'inherit', file], detached: persistent });
     closeSync(file);

@@ -119,13 +119,13 @@ test('without flags the agent has the defaults of the contract', (t) => {
     denyAction: 'drop',
     defaultDenyUnknown: false,
     keepEstablished: false,
-    takeoverGrace: 60_000,
     health: { address: '0.0.0.0', port: 10256 },
     metrics: { address: '127.0.0.1', port: 10249 },
     cgroup: undefined,
     flowEntries: undefined,
     fastPath: true,
     drainTimeout: 300_000,
+    takeoverGrace: 60_000,
   });
 });
 

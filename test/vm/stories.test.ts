@@ -73,6 +73,12 @@ const STORIES: readonly Story[] = [
     dataplane: 'ipvs',
   },
   {
+    name: 'BPF to IPVS, back and to IPVS again, under connections that are held and new ones that never cease',
+    kernels: BPF_KERNELS,
+    command: ['node', 'dist/test/vm/takeover-story.js'],
+    limit: 600,
+  },
+  {
     name: 'IPVS: a service without endpoints refuses its clients at once',
     kernels: IPVS_KERNELS,
     command: netns('services', 'a service without endpoints refuses*'),

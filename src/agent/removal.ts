@@ -26,14 +26,18 @@ export interface Removal {
   readonly notes: readonly string[];
 }
 
+/** Whether settings go back to what they were, or stay for the dataplane that has taken over, and keeps account of them. */
+export type Settings = 'restore' | 'keep';
+
 /**
  * What belongs to `root`. Looks, and changes nothing. `network` says whether this process is in the network namespace that
  * the dataplane serves: filters and settings are looked for only there.
  */
-export function removalOf(root: string, network: 'here' | 'gone'): Removal {
+export function removalOf(root: string, network: 'here' | 'gone', kept: Settings = 'restore'): Removal {
   const pins = listPins(root);
   const here = network === 'here';
-  const settings = here && pins.includes(MAPS.weir_sysctls.name) ? restoreSettings(root) : { steps: [], notes: [] };
+  const restores = kept === 'restore' && here && pins.includes(MAPS.weir_sysctls.name);
+  const settings = restores ? restoreSettings(root) : { steps: [], notes: [] };
   const programs = [...removeXdp(root, pins), ...removeSockets(root, pins)];
   const filters = here ? removeFilters() : [];
   return { steps: [...filters, ...programs, ...settings.steps, ...removePinned(root, pins)], notes: settings.notes };

@@ -11,8 +11,8 @@ import { networkNamespace, readState } from '../ipvs/state-file.js';
 import { addressesOf } from '../ipvs/wanted.js';
 import { type Removal, restoring, type Step } from './removal.js';
 
-/** Throws where the dataplane is in another network namespace than this process. */
-export function ipvsRemoval(directory: string): Removal {
+/** Settings for which `kept` answers yes stay. Throws where the dataplane is in another network namespace than this process. */
+export function ipvsRemoval(directory: string, kept: (path: string) => boolean = () => false): Removal {
   const state = readState(directory);
   if (state && state.netns !== networkNamespace())
     throw new Error(
@@ -39,7 +39,8 @@ export function ipvsRemoval(directory: string): Removal {
     what: `device ${name}`,
     carryOut: () => removeDevice(name),
   }));
-  const settings = restoring(Object.entries(state?.sysctls ?? {}).map(([path, values]) => ({ path, ...values })));
+  const changed = Object.entries(state?.sysctls ?? {}).map(([path, values]) => ({ path, ...values }));
+  const settings = restoring(changed.filter(({ path }) => !kept(path)));
   const rest: Step = {
     verb: 'remove',
     what: directory,

@@ -1,0 +1,26 @@
+/** What another hand has changed of ours, in words for the log. */
+import { plan } from '../core/plan.js';
+import { SERVICE_DEVICE } from './devices.js';
+import { commands } from './ipvsadm-text.js';
+import { type Kernel, ownServers } from './kernel.js';
+
+/** One entry for each change from `known`, what we left, to `now`. Empty where nobody else was there. */
+export function foreignChanges(known: Kernel, now: Kernel): string[] {
+  const nobody = new Set<never>();
+  const { puts, removals } = commands(
+    ownServers(known, nobody),
+    ownServers({ ...now, addresses: known.addresses }, nobody),
+  );
+  const table = now.version === known.version ? rowChanges(known, now) : ['table inet weir: removed or replaced'];
+  const lost = [...known.addresses].filter((ip) => !now.addresses.has(ip)).map((ip) => `-addr ${ip}`);
+  const found = [...now.addresses].filter((ip) => !known.addresses.has(ip)).map((ip) => `+addr ${ip}`);
+  const addresses = [...lost, ...found].map((text) => `${SERVICE_DEVICE}: ${text}`);
+  return [...[...puts, ...removals].map((text) => `ipvsadm: ${text}`), ...table, ...addresses];
+}
+
+function rowChanges(known: Kernel, now: Kernel): string[] {
+  return plan(known.rows, now.rows, {}).map(({ op, row }) => {
+    const value = row.value === '' ? '' : ` : ${row.value}`;
+    return `table inet weir: ${op === 'put' ? '+' : '-'}${row.table} ${row.key}${value}`;
+  });
+}

@@ -1,0 +1,17 @@
+/** What a service asks for that IPVS has not, and what it gets instead. */
+import type { DesiredService } from '../core/desired.js';
+import type { Problem } from '../core/model.js';
+
+export function unavailable({ key, ports }: DesiredService): Problem[] {
+  const frontends = ports.flatMap((port) => port.frontends);
+  const object = `Service ${key}`;
+  const problems: Problem[] = [];
+  if (frontends.some(({ scheduler }) => scheduler === 'random')) {
+    const message = 'IPVS has no scheduler random: rr is used, which spreads as evenly';
+    problems.push({ object, field: 'scheduler', message });
+  }
+  if (frontends.some(({ forwarding }) => forwarding === 'dsr-l2')) {
+    problems.push({ object, field: 'forwarding', message: 'dsr-l2 is not available with ipvs: nat is used' });
+  }
+  return problems;
+}

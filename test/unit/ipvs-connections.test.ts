@@ -1,0 +1,60 @@
+/** What ipvsadm tells of connections, and what that means for flows and backends that end. */
+import test from 'ava';
+import { parseConnections, parseTimeouts, stateName } from '../../src/ipvs/connections.js';
+import { parseLoads } from '../../src/ipvs/loads.js';
+
+/** As ipvsadm 1.31 prints it for -Lcn. */
+const LISTED = `IPVS connection entries
+pro expire state       source             virtual            destination
+TCP 14:59  ESTABLISHED 10.9.0.10:40000    10.0.0.1:30080     10.244.1.10:8080
+TCP 01:57  FIN_WAIT    10.9.0.10:40001    192.0.2.80:80      10.244.2.11:8080
+TCP 01:05  TIME_WAIT   10.9.0.10:40002    192.0.2.80:80      10.244.2.11:8080
+TCP 00:59  SYN_RECV    10.9.0.10:40003    192.0.2.80:80      10.244.2.11:8080
+UDP 04:30  UDP         [fd00:9::10]:40004 [2001:db8::80]:53  [fd00:244:1::a]:8081
+TCP 02:30  NONE        10.9.0.10:0        192.0.2.80:80      10.244.2.11:8080
+IP  02:30  NONE        10.9.0.10:0        87.0.0.1:0         10.244.2.11:8080
+`;
+
+test('connections are read, templates of persistence are not connections', (t) => {
+  const found = parseConnections(LISTED);
+  t.deepEqual(
+    found.map((one) => `${one.client.port} ${one.frontend.address} ${one.frontend.port} ${stateName(one)}`),
+    [
+      '40000 10.0.0.1 30080 established',
+      '40001 192.0.2.80 80 closing',
+      '40002 192.0.2.80 80 closed',
+      '40003 192.0.2.80 80 new',
+      '40004 2001:db8::80 53 established',
+    ],
+  );
+  t.like(found[4], { protocol: 'UDP', backend: { address: 'fd00:244:1::a', port: 8081 }, expires: 270 });
+});
+
+test('how long a connection has been idle follows from the timeout of its state', (t) => {
+  const timeouts = parseTimeouts('Timeout (tcp tcpfin udp): 900 120 300\n');
+  const asked = parseConnections(LISTED).map((one) => timeouts.of(one));
+  t.deepEqual(asked, [900, 120, undefined, undefined, 300]);
+});
+
+test('a real server holds its active and its inactive connections', (t) => {
+  const listed = `IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  10.96.0.10:80 mh (mh-fallback,mh-port)
+  -> 10.244.1.10:8080             Masq    1      3          2
+  -> 10.244.2.11:8080             Masq    0      0          0
+UDP  [fd00:96::10]:53 rr persistent 600
+  -> [fd00:244:1::a]:8081         Masq    1      0          7
+FWM  1459617793 rr
+  -> 10.244.1.10:8080             Masq    1      1          0
+FWM  1459617794 IPv6 rr
+  -> [fd00:244:1::a]:8080         Tunnel  1      0          4
+`;
+  t.deepEqual(Object.fromEntries(parseLoads(listed)), {
+    '-t 10.96.0.10:80 10.244.1.10:8080': 5,
+    '-t 10.96.0.10:80 10.244.2.11:8080': 0,
+    '-u [fd00:96::10]:53 [fd00:244:1::a]:8081': 7,
+    '-f 1459617793 10.244.1.10:8080': 1,
+    '-f 1459617794 -6 [fd00:244:1::a]:8080': 4,
+  });
+});
