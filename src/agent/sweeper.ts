@@ -7,11 +7,11 @@ import type { Log } from './log.js';
 const INTERVAL = 5_000;
 /** The same where lc compares loads and the kernel evicts flows: what it has evicted is found by counting again. */
 const RECOUNT_INTERVAL = 1_000;
-/** ms between walks that changes ask for: a cluster that changes without pause must not walk without pause. */
-const PAUSE = 1_000;
 /** Of one core, that expiry may take: large tables are walked less often. */
 const SHARE = 0.003;
 const RECOUNT_SHARE = 0.1;
+/** The same where changes ask for walks: they must be quick, but a cluster that changes without pause must not walk without. */
+const CHANGE_SHARE = 0.2;
 
 export class Sweeper implements Disposable {
   readonly #dataplane: Dataplane;
@@ -21,7 +21,9 @@ export class Sweeper implements Disposable {
   #crowded = false;
   #next: NodeJS.Timeout | undefined;
   #asked: NodeJS.Timeout | undefined;
+  /** ms: when the last walk began, and how long it took. */
   #last = -Infinity;
+  #took = 0;
   /** One moment on both clocks: flows are timed in ticks, people read seconds. */
   clock = { ticks: 0n, ticksTime: 0n };
   /** Flows and translated ports that the last walk left. */
@@ -52,7 +54,7 @@ export class Sweeper implements Disposable {
   /** Backends have changed: a walk begins after this, at once unless there was one just now. */
   ask(): void {
     if (this.#asked) return;
-    const wait = this.#last + PAUSE - performance.now();
+    const wait = this.#last + this.#took / CHANGE_SHARE - performance.now();
     if (wait <= 0) void this.sweep();
     else
       this.#asked = setTimeout(() => {
@@ -80,6 +82,7 @@ export class Sweeper implements Disposable {
       this.kept = kept;
       this.#crowded = crowded;
       this.clock = { ticks, ticksTime: time };
+      this.#took = performance.now() - this.#last;
     } catch (error) {
       this.#log('error', describeError(error));
     }
