@@ -54,11 +54,10 @@ export const dropsCommand = defineCommand({
 });
 
 async function followDrops(root: string, output: Format, context: Context): Promise<void> {
-  const seen = new Map<string, bigint>();
-  const isNew = (key: DropKey, { count }: Drop): boolean => {
-    const text = Object.values(key).join(' ');
-    if (seen.get(text) === count) return false;
-    seen.set(text, count);
+  const seen = new Map<string, number>();
+  const isNew = (what: string, count: number): boolean => {
+    if (seen.get(what) === count) return false;
+    seen.set(what, count);
     return true;
   };
   for (let first = true; !context.signal.aborted; first = false) {
@@ -69,16 +68,20 @@ async function followDrops(root: string, output: Format, context: Context): Prom
   }
 }
 
+/** Those that are wanted: only they are explained. */
 function listDrops(
   root: string,
   { now, monotonic }: Context,
-  wanted: (key: DropKey, drop: Drop) => boolean = () => true,
+  wanted: (what: string, count: number) => boolean = () => true,
 ): DropRow[] {
   const [wall, clock] = [now(), monotonic()];
-  const recorded = readIpvsDrops(root, wall);
-  if (recorded) return recorded;
+  const denied = readIpvsDrops(root, wall);
+  if (denied)
+    return denied.filter(({ reason, direction, source, destination, protocol, port, count }) =>
+      wanted([reason, direction, source, destination, protocol, port].join(' '), count),
+    );
   using table = openTable(root, MAPS.weir_drops);
-  const found = [...table.entries()].filter(([key, drop]) => wanted(key, drop));
+  const found = [...table.entries()].filter(([key, { count }]) => wanted(Object.values(key).join(' '), Number(count)));
   found.sort(([, a], [, b]) => (a.last < b.last ? -1 : a.last > b.last ? 1 : 0));
   const causes = causesOf(root, found);
   return found.map(([key, drop], i) => dropRow(key, drop, wall - Number((clock - drop.last) / 1_000_000n), causes[i]!));
