@@ -208,7 +208,8 @@ test('drops name the pod, its peer, the isolating policies and the nearest rule'
   t.is(drop?.['port'], 81);
   const text = to.node.run(to.node.weirCommand, 'drops', '--bpf-root', to.node.bpfRoot);
   t.regex(text, /y\/a/, 'the peer by name');
-  t.regex(text, /x\/web ingress\[0\]/, 'the nearest rule');
+  t.regex(text, /x\/web ingress\[0\] allows tcp\/80, not 81/, 'the nearest rule');
+  t.is(drop?.['peer'], 'y/a');
 });
 
 test('nobody talks past policy: an added address, a link-local one, a neighbour’s', async (t) => {
