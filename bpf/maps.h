@@ -247,6 +247,15 @@ struct {
 	__type(value, struct name);
 } weir_names MAP;
 
+/* Agent: which pod of the cluster has an address, for whoever reads what the other tables say. Full: the rest stays without a name. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct ip);
+	__type(value, struct name);
+} weir_pods MAP;
+
 /* Agent: kernel settings that it has changed, for cleanup to restore. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -16,6 +16,7 @@ import { readReasons } from '../maps/counters.js';
 import { type Config, type Counter, LAYOUT_HASH, MAPS, STAGE } from '../maps/layout.js';
 import { serviceConfig } from '../maps/service-config.js';
 import type { NodeState } from '../maps/node.js';
+import { PodNames } from '../maps/pod-names.js';
 import { openTable, type Table } from '../maps/table.js';
 import type { Measures } from '../metrics/weir.js';
 import type { AgentOptions } from '../options.js';
@@ -46,6 +47,7 @@ export class BpfPlane implements Plane {
   readonly #config: Table<number, Config>;
   readonly #applier: Applier;
   readonly #policy: PolicyEnforcer;
+  readonly #podNames: PodNames;
   readonly #attachments: Attachments;
   readonly #sweeper: Sweeper;
   readonly #sockets: Sockets;
@@ -96,6 +98,7 @@ export class BpfPlane implements Plane {
       options.drainTimeout,
     );
     this.#policy = new PolicyEnforcer(this.#tables, this.#config, options, () => this.#applier.syncNode());
+    this.#podNames = new PodNames(bpfRoot);
     const before = this.#config.get(0);
     this.#generation = before?.generation ?? 0n;
     if (hasIpvs(bpfRoot)) {
@@ -152,6 +155,10 @@ export class BpfPlane implements Plane {
     return this.#policy.enforce(policy);
   }
 
+  namePods(pods: ReadonlyMap<Ip, string>): void {
+    this.#podNames.follow(pods);
+  }
+
   drained(): string[] {
     return this.#applier.drained();
   }
@@ -162,6 +169,7 @@ export class BpfPlane implements Plane {
 
   recover(): void {
     this.#policy.recover();
+    this.#podNames.recover();
     this.#applier.recover();
   }
 
@@ -189,6 +197,7 @@ export class BpfPlane implements Plane {
     this.#sockets[Symbol.dispose]();
     this.#config[Symbol.dispose]();
     this.#counters[Symbol.dispose]();
+    this.#podNames[Symbol.dispose]();
     this.#tables[Symbol.dispose]();
     this.#dataplane[Symbol.dispose]();
   }

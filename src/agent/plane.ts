@@ -2,7 +2,7 @@
 import type { DesiredService } from '../core/desired.js';
 import type { Node } from '../core/model.js';
 import type { Network, Roles } from '../core/network.js';
-import type { Prefix } from '../core/net.js';
+import type { Ip, Prefix } from '../core/net.js';
 import type { Exposition } from '../metrics/server.js';
 import type { Measures } from '../metrics/weir.js';
 import type { Target as PolicyTarget } from '../core/policy/transition.js';
@@ -41,6 +41,8 @@ export interface Plane extends Disposable {
   apply(desired: readonly DesiredService[], gone: readonly string[]): number;
   /** Enforces what policy comes to on this node. Returns the number of entries written. */
   enforce(policy: PolicyTarget): number;
+  /** Writes down whose the addresses of the cluster's pods are, as `ns/name`, for who reads the tables. Absent: nobody reads it there. */
+  namePods?(pods: ReadonlyMap<Ip, string>): void;
   /** Services with a backend whose grace has ended: to be applied again. */
   drained(): string[];
   /** Services that did not fit: to be tried again. */

@@ -1,36 +1,34 @@
 /** `weir drops`: what ended here lately, and why. */
-import { formatSocket, type Ip, protocolName } from '../core/net.js';
+import { formatSocket, protocolName } from '../core/net.js';
 import { type Drop, type DropKey, HOOK, MAPS, REASON_TEXT } from '../maps/layout.js';
 import { openTable } from '../maps/table.js';
 import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT, type Format, OUTPUT } from './common-flags.js';
 import { type Context, pause } from './context.js';
+import { type Cause, causesOf } from './drop-causes.js';
 import { flag } from './flags.js';
 import { readIpvsDrops } from './ipvs-drops.js';
 import { printJson, printTable } from './output.js';
 import { bool } from './parse.js';
 
-export interface DropRow {
+/** The names in `Cause` stand beside the addresses. */
+export interface DropRow extends Cause {
   /** Of the last one. */
   readonly time: string;
   readonly reason: string;
-  /** As a pod sees it at its own device, as the node sees it at an uplink. */
-  readonly direction: 'ingress' | 'egress';
   readonly source: string;
   readonly destination: string;
   readonly protocol: string;
   /** The destination's. */
   readonly port: number;
-  readonly pod: string;
-  readonly policies: readonly string[];
   readonly count: number;
   readonly hook: string;
 }
 
 const POLL = 500;
-const HEADER = ['TIME', 'COUNT', 'REASON', 'DIRECTION', 'HOOK', 'PROTOCOL', 'SOURCE', 'DESTINATION'];
+const HEADER = ['TIME', 'COUNT', 'REASON', 'DIRECTION', 'HOOK', 'PROTOCOL', 'SOURCE', 'DESTINATION', 'POLICIES'];
 /** Widths for lines that come one by one. */
-const WIDTHS = [24, 7, 17, 9, 8, 8, 15, 0];
+const WIDTHS = [24, 7, 17, 9, 8, 8, 30, 30, 0];
 
 export const dropsCommand = defineCommand({
   path: 'drops',
@@ -57,57 +55,49 @@ export const dropsCommand = defineCommand({
 
 async function followDrops(root: string, output: Format, context: Context): Promise<void> {
   const seen = new Map<string, number>();
+  const isNew = (what: string, count: number): boolean => {
+    if (seen.get(what) === count) return false;
+    seen.set(what, count);
+    return true;
+  };
   for (let first = true; !context.signal.aborted; first = false) {
-    const rows = listDrops(root, context);
+    const rows = listDrops(root, context, isNew);
     if (first && output === 'table') context.stdout.write(line(HEADER));
-    for (const row of rows) {
-      const { reason, hook, source, destination, protocol, port, count } = row;
-      const key = [reason, hook, source, destination, protocol, port].join(' ');
-      if (seen.get(key) === count) continue;
-      seen.set(key, count);
-      context.stdout.write(output === 'json' ? `${JSON.stringify(row)}\n` : line(cells(row)));
-    }
+    for (const row of rows) context.stdout.write(output === 'json' ? `${JSON.stringify(row)}\n` : line(cells(row)));
     await pause(POLL, context.signal);
   }
 }
 
-function listDrops(root: string, { now, monotonic }: Context): DropRow[] {
+/** Those that are wanted: only they are explained. */
+function listDrops(
+  root: string,
+  { now, monotonic }: Context,
+  wanted: (what: string, count: number) => boolean = () => true,
+): DropRow[] {
   const [wall, clock] = [now(), monotonic()];
-  const recorded = readIpvsDrops(root, wall);
-  if (recorded) return recorded;
+  const denied = readIpvsDrops(root, wall);
+  if (denied)
+    return denied.filter(({ reason, direction, source, destination, protocol, port, count }) =>
+      wanted([reason, direction, source, destination, protocol, port].join(' '), count),
+    );
   using table = openTable(root, MAPS.weir_drops);
-  using names = openTable(root, MAPS.weir_names);
-  using endpoints = openTable(root, MAPS.weir_endpoints);
-  const known: Names = {
-    of: (id) => (id === 0 ? '' : (names.get(id)?.text ?? '')),
-    pod: (ip) => endpoints.get(ip)?.pod ?? 0,
-  };
-  const found = [...table.entries()].sort(([, a], [, b]) => (a.last < b.last ? -1 : a.last > b.last ? 1 : 0));
-  return found.map(([key, drop]) => dropRow(key, drop, wall - Number((clock - drop.last) / 1_000_000n), known));
+  const found = [...table.entries()].filter(([key, { count }]) => wanted(Object.values(key).join(' '), Number(count)));
+  found.sort(([, a], [, b]) => (a.last < b.last ? -1 : a.last > b.last ? 1 : 0));
+  const causes = causesOf(root, found);
+  return found.map(([key, drop], i) => dropRow(key, drop, wall - Number((clock - drop.last) / 1_000_000n), causes[i]!));
 }
 
-interface Names {
-  /** '' where the number stands for nothing any more. */
-  of(id: number): string;
-  /** Number of the name of the pod that has the address now, 0: none. */
-  pod(ip: Ip): number;
-}
-
-function dropRow(key: DropKey, drop: Drop, time: number, names: Names): DropRow {
+function dropRow(key: DropKey, { count }: Drop, time: number, cause: Cause): DropRow {
   const { reason, hook, source, destination, protocol, port } = key;
-  const inwards = hook !== HOOK.UP_OUT && hook !== HOOK.POD_IN; // pod_in sees what comes from the pod
-  const atPod = hook === HOOK.POD_IN || hook === HOOK.POD_OUT;
   return {
     time: new Date(time).toISOString(),
     reason: REASON_TEXT[reason]?.name ?? `${reason}`,
-    direction: inwards ? 'ingress' : 'egress',
     source,
     destination,
     protocol: protocolName(protocol),
     port,
-    pod: atPod ? names.of(names.pod(inwards ? destination : source)).replace(/^Pod /, '') : '',
-    policies: /^Policies (\S+) /.exec(names.of(drop.rule))?.[1]?.split(',') ?? [],
-    count: Number(drop.count),
+    ...cause,
+    count: Number(count),
     hook: HOOKS[hook] ?? `${hook}`,
   };
 }
@@ -116,10 +106,26 @@ const HOOKS: Readonly<Record<number, string>> = Object.fromEntries(
   Object.entries(HOOK).map(([name, number]) => [number, name.toLowerCase()]),
 );
 
-function cells({ time, count, reason, direction, hook, protocol, source, destination, port }: DropRow): string[] {
-  return [time, `${count}`, reason, direction, hook, protocol, source, formatSocket(destination, port)];
+function cells(row: DropRow): string[] {
+  const { time, count, reason, direction, hook, protocol, port } = row;
+  const source = withName(row.source, row.sourceName);
+  const destination = withName(formatSocket(row.destination, port), row.destinationName);
+  return [time, `${count}`, reason, direction, hook, protocol, source, destination, policyText(row)];
+}
+
+function withName(address: string, name: string): string {
+  return name === '' ? address : `${address} (${name})`;
+}
+
+/** `ns/a,ns/b; nearest: ns/a ingress[0] allows tcp/80, not 81` */
+function policyText({ policies, nearest }: DropRow): string {
+  const rule = nearest && `nearest: ${nearest.rule} ${nearest.lacks.join(', ')}`;
+  return [policies.join(), rule].filter(Boolean).join('; ');
 }
 
 function line(row: readonly string[]): string {
-  return `${row.map((cell, column) => cell.padEnd(WIDTHS[column] ?? 0)).join('  ')}\n`;
+  return `${row
+    .map((cell, column) => cell.padEnd(WIDTHS[column] ?? 0))
+    .join('  ')
+    .trimEnd()}\n`;
 }

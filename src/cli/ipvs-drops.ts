@@ -18,5 +18,6 @@ export function readIpvsDrops(bpfRoot: string, now: number): DropRow[] | undefin
     ...record,
     protocol: PROTOCOLS.find((name) => name.toLowerCase() === protocol) ?? protocol,
     hook: 'nft',
+    ...{ sourceName: '', destinationName: '', peer: '', nearest: null },
   }));
 }

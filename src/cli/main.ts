@@ -12,9 +12,11 @@ import { type Context, processContext, send } from './context.js';
 import { backendDrainCommand } from './drain.js';
 import { diffCommand } from './diff.js';
 import { dropsCommand } from './drops.js';
+import { endpointListCommand } from './endpoint.js';
 import { usageError } from './flags.js';
 import { flowListCommand } from './flow.js';
 import { policyCheckCommand } from './policy-check.js';
+import { policyListCommand } from './policy-list.js';
 import { policyMatrixCommand } from './policy-matrix.js';
 import { serviceListCommand } from './service.js';
 import { statusCommand } from './status.js';
@@ -25,7 +27,9 @@ const COMMANDS: readonly CliCommand[] = [
   serviceListCommand,
   backendListCommand,
   backendDrainCommand,
+  endpointListCommand,
   flowListCommand,
+  policyListCommand,
   policyCheckCommand,
   policyMatrixCommand,
   dropsCommand,
@@ -36,6 +40,7 @@ const COMMANDS: readonly CliCommand[] = [
 const GROUPS: Readonly<Record<string, string>> = {
   service: 'what is served',
   backend: 'who serves it',
+  endpoint: 'who lives here, and what isolates them',
   flow: 'which flow goes where',
   policy: 'who may reach whom',
 };

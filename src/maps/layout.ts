@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0xd93c807b;
+export const LAYOUT_HASH = 0x527bd1bc;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;
@@ -1727,6 +1727,17 @@ export const MAPS = {
     maxEntries: 262144,
     flags: 1,
     key: u32Codec,
+    value: nameCodec,
+  },
+  /** ip -> name */
+  weir_pods: {
+    name: 'weir_pods',
+    type: 1,
+    keySize: 16,
+    valueSize: 320,
+    maxEntries: 262144,
+    flags: 1,
+    key: ipCodec,
     value: nameCodec,
   },
   /** policy_key -> __u32 */

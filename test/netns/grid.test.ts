@@ -208,7 +208,20 @@ test('drops name the pod, its peer, the isolating policies and the nearest rule'
   t.is(drop?.['port'], 81);
   const text = to.node.run(to.node.weirCommand, 'drops', '--bpf-root', to.node.bpfRoot);
   t.regex(text, /y\/a/, 'the peer by name');
-  t.regex(text, /x\/web ingress\[0\]/, 'the nearest rule');
+  t.regex(text, /x\/web ingress\[0\] allows tcp\/80, not 81/, 'the nearest rule');
+  t.is(drop?.['peer'], 'y/a');
+  await grid.agents[0]?.kill('SIGKILL');
+  const inForce = to.node.weir<{ name: string; pods: string[] }[]>('policy', 'list');
+  t.deepEqual(
+    inForce.map(({ name }) => name),
+    ['deny', 'web'],
+    'without an agent',
+  );
+  const [isolated] = to.node
+    .weir<{ address: string; device: string; ingress: { policies: string[] } }[]>('endpoint', 'list')
+    .filter(({ address }) => address === to.v4);
+  t.deepEqual(isolated?.ingress.policies, ['x/deny', 'x/web']);
+  t.not(isolated?.device, '');
 });
 
 test('nobody talks past policy: an added address, a link-local one, a neighbour’s', async (t) => {

@@ -22,7 +22,16 @@ test('drops are listed by name and wall-clock time, the latest last', async (t) 
   const clocks = { now: () => Date.UTC(2026, 0, 1, 0, 1, 40), monotonic: () => 100n * SECOND };
   const { code, stdout } = await weir(['drops', '-o', 'json', '--bpf-root', root], clocks);
   t.is(code, 0);
-  const common = { destination: '203.0.113.7', protocol: 'TCP', port: 80, pod: '', policies: [] };
+  const common = {
+    destination: '203.0.113.7',
+    protocol: 'TCP',
+    port: 80,
+    pod: '',
+    policies: [],
+    peer: '',
+    nearest: null,
+  };
+  const names = { sourceName: '', destinationName: '' };
   const first = {
     time: '2026-01-01T00:00:40.000Z',
     reason: 'no-endpoint',
@@ -40,8 +49,8 @@ test('drops are listed by name and wall-clock time, the latest last', async (t) 
   t.deepEqual(
     JSON.parse(stdout) as DropRow[],
     [
-      { ...common, ...first, hook: 'up_in' },
-      { ...common, ...last, hook: 'pod_in' },
+      { ...common, ...names, ...first, hook: 'up_in' },
+      { ...common, ...names, ...last, hook: 'pod_in' },
     ] as DropRow[],
   );
 });

@@ -137,7 +137,12 @@ test('flows are listed once each, with how long they were idle', async (t) => {
   ]);
 });
 
-for (const command of ['service list', 'backend list', 'flow list', 'drops', 'drops --follow', 'diff']) {
+for (const command of [
+  ...'service,backend,endpoint,policy,flow'.split(',').map((noun) => `${noun} list`),
+  'drops',
+  'drops --follow',
+  'diff',
+]) {
   test(`'weir ${command}' says so where nothing is installed`, async (t) => {
     const answer = await weir([...command.split(' '), '--bpf-root', '/nonexistent/weir']);
     t.is(answer.code, 1);

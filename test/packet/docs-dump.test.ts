@@ -106,6 +106,8 @@ function fillPolicy(root: string, tables: KernelTables): void {
     subjects: new Map([[ip('10.244.1.5'), { pod: 'shop/web', ingress: 'web' }]]),
   };
   new PolicyTables(tables, () => 0).sync(target, [], { syncEndpoints: () => 0, nextEpoch: () => undefined });
+  using pods = openTable(root, MAPS.weir_pods);
+  pods.set(ip('10.244.2.6'), { text: 'shop/client' });
   const entry = { seen: 1n, egress: 0, ingress: 1, egressRule: 0, ingressRule: 1, lowerBegan: 1 };
   const ports = { sourcePort: 1234, destinationPort: 80, protocol: 6 };
   using admitted4 = openTable(root, MAPS.weir_admitted4);

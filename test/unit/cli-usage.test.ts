@@ -197,7 +197,18 @@ const understood = test.macro({
 });
 for (const row of RIGHT) test(understood, row);
 
-const COMMANDS = ['agent', 'status', 'service list', 'backend list', 'flow list', 'drops', 'diff', 'cleanup'];
+const COMMANDS = [
+  'agent',
+  'status',
+  'service list',
+  'backend list',
+  'endpoint list',
+  'policy list',
+  'flow list',
+  'drops',
+  'diff',
+  'cleanup',
+];
 for (const command of COMMANDS) {
   test(`'weir ${command} --help' tells its flags and exit codes`, async (t) => {
     const { code, stdout } = await weir([...command.split(' '), '--help']);
