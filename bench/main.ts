@@ -13,7 +13,10 @@ import { benchPackets, type Result } from './packets.js';
 import { benchScale, type ScaleFigure } from './scale.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const VERDICTS = ['OK', 'DROP', 'PASS', 'TX', 'REDIRECT'];
+const VERDICTS = {
+  xdp: ['ABORTED', 'DROP', 'PASS', 'TX', 'REDIRECT'],
+  tc: ['OK'],
+};
 const SERVICES = process.env['BENCH_QUICK'] ? 1_000 : 10_000;
 
 const PARTS = { packets: packetTable, control: controlTable, scale: scaleTable };
@@ -50,8 +53,8 @@ async function scaleTable(): Promise<ScaleFigure[]> {
   return benchScale(SERVICES, process.env['BENCH_FEED'] ?? '', printFigure);
 }
 
-function print({ what, setup, net, floor, ratio, target, verdict, encapsulated }: Result): void {
-  const path = `${VERDICTS[verdict] ?? verdict}${encapsulated ? ', encapsulated' : ''}`;
+function print({ what, setup, net, floor, ratio, target, hook, verdict, encapsulated }: Result): void {
+  const path = `${VERDICTS[hook][verdict] ?? verdict}${encapsulated ? ', encapsulated' : ''}`;
   const columns = [`${net}`.padStart(7), floor.padStart(20), `${ratio}`.padStart(7), `${target ?? ''}`.padStart(8)];
   console.log(
     `${what.padEnd(26)}${setup.padEnd(38)}${columns.join('')}  ${path}${ratio > (target ?? Infinity) ? '  (over)' : ''}`,

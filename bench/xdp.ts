@@ -45,7 +45,8 @@ export interface Figure {
   readonly net: number;
   readonly min: number;
   readonly max: number;
-  /** XDP code of the last packet, and whether packets came back longer. */
+  readonly hook: 'xdp' | 'tc';
+  /** The hook's code of the last packet, and whether packets came back longer. */
   readonly verdict: number;
   readonly encapsulated: boolean;
 }
@@ -92,6 +93,7 @@ export class Stopwatch implements Disposable {
       net: at(nets.length >> 1),
       min: at(0),
       max: at(nets.length - 1),
+      hook: hookOf(stream),
       verdict: last.verdict,
       encapsulated: last.grown > 0n,
     };
