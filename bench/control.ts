@@ -61,7 +61,8 @@ export async function benchEdit(edits = 40): Promise<Timing[]> {
   return [{ what: 'edited manifest to changed map', ...percentiles(times.slice(1)), target: '' }];
 }
 
-function percentiles(times: number[]): { p50: number; p99: number } {
+/** 50th and 99th, of times in ms. */
+export function percentiles(times: number[]): { p50: number; p99: number } {
   times.sort((a, b) => a - b);
   const at = (share: number): number =>
     Math.round((times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? 0) * 100) / 100;

@@ -73,6 +73,12 @@ int noop(struct xdp_md *ctx)
 	return XDP_TX;
 }
 
+SEC("tc")
+int noop_tc(struct __sk_buff *skb)
+{
+	return 0;
+}
+
 static __always_inline int parse(struct xdp_md *ctx, struct key *k)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;

@@ -8,11 +8,15 @@ import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { benchEdit, benchMaglev, type Timing } from './control.js';
+import { benchCompiler } from './policy.js';
 import { benchPackets, type Result } from './packets.js';
 import { benchScale, type ScaleFigure } from './scale.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const VERDICTS = ['ABORTED', 'DROP', 'PASS', 'TX', 'REDIRECT'];
+const VERDICTS = {
+  xdp: ['ABORTED', 'DROP', 'PASS', 'TX', 'REDIRECT'],
+  tc: ['OK'],
+};
 const SERVICES = process.env['BENCH_QUICK'] ? 1_000 : 10_000;
 
 const PARTS = { packets: packetTable, control: controlTable, scale: scaleTable };
@@ -37,7 +41,7 @@ async function packetTable(): Promise<Result[]> {
 }
 
 async function controlTable(): Promise<Timing[]> {
-  const control = [...benchMaglev(), ...(await benchEdit())];
+  const control = [...benchMaglev(), ...benchCompiler(), ...(await benchEdit())];
   console.log('\nms, median and 99th percentile\n');
   for (const { what, p50, p99, target } of control)
     console.log(`${what.padEnd(46)}${`${p50}`.padStart(9)}${`${p99}`.padStart(9)}  ${target}`);
@@ -49,10 +53,12 @@ async function scaleTable(): Promise<ScaleFigure[]> {
   return benchScale(SERVICES, process.env['BENCH_FEED'] ?? '', printFigure);
 }
 
-function print({ what, setup, net, floor, ratio, target, verdict, encapsulated }: Result): void {
-  const path = `${VERDICTS[verdict] ?? verdict}${encapsulated ? ', encapsulated' : ''}`;
-  const columns = [`${net}`.padStart(7), floor.padStart(20), `${ratio}`.padStart(7), `${target}`.padStart(8)];
-  console.log(`${what.padEnd(26)}${setup.padEnd(38)}${columns.join('')}  ${path}${ratio > target ? '  (over)' : ''}`);
+function print({ what, setup, net, floor, ratio, target, hook, verdict, encapsulated }: Result): void {
+  const path = `${VERDICTS[hook][verdict] ?? verdict}${encapsulated ? ', encapsulated' : ''}`;
+  const columns = [`${net}`.padStart(7), floor.padStart(20), `${ratio}`.padStart(7), `${target ?? ''}`.padStart(8)];
+  console.log(
+    `${what.padEnd(26)}${setup.padEnd(38)}${columns.join('')}  ${path}${ratio > (target ?? Infinity) ? '  (over)' : ''}`,
+  );
 }
 
 function printFigure({ feed, what, value, unit, target }: ScaleFigure): void {

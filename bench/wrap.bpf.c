@@ -5,6 +5,7 @@
  * writes the first 64 bytes anew with the next flow's addresses, and tail-calls the unmodified program under test.
  */
 #include <linux/bpf.h>
+#include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
@@ -33,7 +34,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u32);
-} target SEC(".maps");
+} target SEC(".maps"), target_tc SEC(".maps");
 
 static __always_inline void clock(void)
 {
@@ -47,12 +48,26 @@ static __always_inline void clock(void)
 	run.started = now;
 }
 
+/* The next flow's packet in place of the last. */
+static __always_inline int renew(void *data, void *end)
+{
+	__u64 *to = data, *from = (__u64 *)run.packet;
+	__u32 flow;
+
+	if ((void *)(to + 8) > end)
+		return -1;
+	for (int i = 0; i < 8; i++)
+		to[i] = from[i];
+	flow = (__u32)(run.next++ * run.step) & run.mask;
+	*(__be32 *)((void *)to + 26) = bpf_htonl(run.source + (flow >> 14));
+	*(__be16 *)((void *)to + 34) = bpf_htons(1024 + (flow & 0x3fff));
+	return 0;
+}
+
 SEC("xdp")
 int wrap(struct xdp_md *ctx)
 {
 	long length = (long)ctx->data_end - (long)ctx->data;
-	__u32 flow;
-	__u64 *to, *from = (__u64 *)run.packet;
 
 	clock();
 	asm volatile("" : "+r"(length));
@@ -61,17 +76,23 @@ int wrap(struct xdp_md *ctx)
 		run.grown++;
 	if (bpf_xdp_adjust_head(ctx, (int)length))
 		return XDP_ABORTED;
-	to = (void *)(long)ctx->data;
-	if ((void *)(to + 8) > (void *)(long)ctx->data_end)
+	if (renew((void *)(long)ctx->data, (void *)(long)ctx->data_end))
 		return XDP_ABORTED;
-	for (int i = 0; i < 8; i++)
-		to[i] = from[i];
-	flow = (__u32)(run.next++ * run.step) & run.mask;
-	*(__be32 *)((void *)to + 26) = bpf_htonl(run.source + (flow >> 14));
-	*(__be16 *)((void *)to + 34) = bpf_htons(1024 + (flow & 0x3fff));
 	bpf_tail_call(ctx, &target, 0);
 	run.lost++;
 	return XDP_ABORTED;
+}
+
+/* For programs that leave the length as it is. */
+SEC("tc")
+int wrap_tc(struct __sk_buff *skb)
+{
+	clock();
+	if (renew((void *)(long)skb->data, (void *)(long)skb->data_end))
+		return TC_ACT_SHOT;
+	bpf_tail_call(skb, &target_tc, 0);
+	run.lost++;
+	return TC_ACT_SHOT;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,4 +1,4 @@
-/** ns per packet of XDP programs: see wrap.bpf.c for the method. Every figure is paired with a program that does nothing. */
+/** ns per packet of XDP and TC programs: see wrap.bpf.c for the method. Every figure is paired with a program that does nothing. */
 import { readFileSync } from 'node:fs';
 import { BpfObject } from '../src/loader/object.js';
 import { updateElement, lookupElement } from '../src/loader/kernel-map.js';
@@ -33,34 +33,43 @@ export interface Stream {
   readonly flows: number;
   /** All flows are sent once before the measurement. */
   readonly warm: boolean;
+  /** The device at whose TC hook the packet is; absent: XDP. */
+  readonly tcDevice?: number;
 }
+
+/** Programs of either hook. */
+type Hooks = Readonly<Record<'xdp' | 'tc', Fd>>;
 
 export interface Figure {
   /** ns a packet above the program that does nothing: median of the repetitions, and their range. */
   readonly net: number;
   readonly min: number;
   readonly max: number;
-  /** XDP code of the last packet, and whether packets came back longer. */
+  readonly hook: 'xdp' | 'tc';
+  /** The hook's code of the last packet, and whether packets came back longer. */
   readonly verdict: number;
   readonly encapsulated: boolean;
 }
 
 export class Stopwatch implements Disposable {
   readonly #object: BpfObject;
-  readonly #wrap: Fd;
+  readonly #wrap: Hooks;
   readonly #run: Fd;
-  readonly #target: Fd;
-  readonly #noop: Fd;
+  readonly #target: Hooks;
+  readonly #noop: Hooks;
 
-  constructor(wrapper: string, noop: Fd) {
+  constructor(wrapper: string, noop: Hooks) {
     readFileSync(wrapper);
     this.#object = new BpfObject(wrapper);
     this.#object.load();
     const maps = this.#object.maps();
     const bss = [...maps.keys()].find((name) => name.endsWith('.bss')) ?? '';
     this.#run = required(maps.get(bss), '.bss').fd();
-    this.#target = required(maps.get('target'), 'target').fd();
-    this.#wrap = required(this.#object.programs().get('wrap'), 'wrap').fd();
+    const programs = this.#object.programs();
+    const map = (name: string): Fd => required(maps.get(name), name).fd();
+    const program = (name: string): Fd => required(programs.get(name), name).fd();
+    this.#target = { xdp: map('target'), tc: map('target_tc') };
+    this.#wrap = { xdp: program('wrap'), tc: program('wrap_tc') };
     this.#noop = noop;
   }
 
@@ -72,7 +81,7 @@ export class Stopwatch implements Disposable {
     let last = { verdict: -1, grown: 0n };
     this.#time(program, stream, packet, 0n, 2);
     for (let i = 0; i < repetitions; i++) {
-      const idle = this.#time(this.#noop, stream, packet, next, calls);
+      const idle = this.#time(this.#noop[hookOf(stream)], stream, packet, next, calls);
       const busy = this.#time(program, stream, packet, next, calls);
       next = busy.next;
       last = busy;
@@ -84,6 +93,7 @@ export class Stopwatch implements Disposable {
       net: at(nets.length >> 1),
       min: at(0),
       max: at(nets.length - 1),
+      hook: hookOf(stream),
       verdict: last.verdict,
       encapsulated: last.grown > 0n,
     };
@@ -135,14 +145,31 @@ export class Stopwatch implements Disposable {
     const key = Buffer.alloc(4);
     const value = Buffer.alloc(4);
     value.writeInt32LE(program);
-    updateElement(this.#target, key, value);
+    updateElement(this.#target[hookOf(stream)], key, value);
     updateElement(this.#run, key, memory);
-    const { verdict } = testRun(this.#wrap, { data: packet, dataRoom: 2048, repeat });
+    const { verdict } = testRun(this.#wrap[hookOf(stream)], {
+      data: packet,
+      dataRoom: 2048,
+      repeat,
+      ...(stream.tcDevice === undefined ? {} : { context: skbContext(stream.tcDevice) }),
+    });
     lookupElement(this.#run, key, memory);
     if (memory.readBigUInt64LE(RUN.lost) > 0n)
-      throw new Error('the tail call failed: is the program of type XDP without frags?');
+      throw new Error('the tail call failed: is the program of the type of its hook, XDP without frags?');
     return { memory, verdict };
   }
+}
+
+function hookOf(stream: Stream): 'xdp' | 'tc' {
+  return stream.tcDevice === undefined ? 'xdp' : 'tc';
+}
+
+/** struct __sk_buff: the device a packet came from, and the one it is at. */
+function skbContext(ifindex: number): Buffer {
+  const context = Buffer.alloc(192);
+  context.writeUInt32LE(ifindex, 36);
+  context.writeUInt32LE(ifindex, 40);
+  return context;
 }
 
 function required<T>(value: T | undefined, name: string): T {

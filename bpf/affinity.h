@@ -16,22 +16,41 @@ static __always_inline __u32 members_at(__u8 scheduler, __u32 size)
 	return scheduler == SCHEDULER_LC ? 2 + 2 * size : 1 + size;
 }
 
+struct search {
+	__u32 chunk, first; /* of the selection, and where its members begin */
+	__u32 low, high; /* what is left of them */
+	__u32 backend;
+	bool found;
+};
+
+static long search_step(__u32 i, struct search *s)
+{
+	__u32 middle = s->low + (s->high - s->low) / 2, word = s->first + middle;
+	__u32 *slots = slots_at(s->chunk + word / WEIR_SLOTS_PER_CHUNK), id;
+
+	if (s->low >= s->high || !slots)
+		return 1;
+	id = slots[word % WEIR_SLOTS_PER_CHUNK];
+	if (id < s->backend)
+		s->low = middle + 1;
+	else
+		s->high = middle;
+	s->found = id == s->backend;
+	return s->found;
+}
+
 /* Is the backend one of the selection's? They are in ascending order. */
 static __always_inline bool is_member(__u8 scheduler, const struct selection *from, __u32 backend)
 {
-	__u32 first = members_at(scheduler, from->size), low = 0, high = from->backends;
+	struct search s = {
+		.chunk = from->chunk,
+		.first = members_at(scheduler, from->size),
+		.high = from->backends,
+		.backend = backend,
+	};
 
-	for (int i = 0; i <= MEMBERS_MAX_BITS && low < high; i++) {
-		__u32 middle = low + (high - low) / 2, id = slot_read(from, first + middle);
-
-		if (id == backend)
-			return true;
-		if (id < backend)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return false;
+	bpf_loop(MEMBERS_MAX_BITS + 1, search_step, &s, 0);
+	return s.found;
 }
 
 /* The backend that the packet's client keeps, 0: none. */

@@ -38,11 +38,13 @@ static __always_inline int finish_xdp(struct packet *p, enum step step, long act
 	}
 }
 
-/* Where the frame of this device has its network header; makes the headers readable. */
-static __always_inline must_use enum parsed parse_skb(struct __sk_buff *skb, struct packet *p, enum hook hook, bool ethernet)
+/* Reads the headers of a frame of this device. Global, so that what follows is verified for any packet at once. Returns enum parsed. */
+__noinline __u32 parse_skb(struct __sk_buff *skb, struct packet *p, __u32 hook, __u32 ethernet)
 {
-	enum parsed parsed;
+	__u32 parsed;
 
+	if (!p)
+		return PARSED_FOREIGN;
 	p->now = bpf_jiffies64();
 	p->ifindex = skb->ifindex;
 	p->hook = hook;

@@ -17,8 +17,8 @@ enum {
 #define CRC_X0 0x80000000U /* x^0 */
 #define CRC_X8 0x00800000U
 
-/* a * b modulo the polynomial, without branches: the verifier follows one path. */
-static __always_inline __u32 crc_multiply(__u32 a, __u32 b)
+/* a * b modulo the polynomial, without branches: the verifier follows one path. Global: it does so once, not for each of 32 calls. */
+__noinline __u32 weir_crc_multiply(__u32 a, __u32 b)
 {
 	__u32 product = 0;
 
@@ -29,7 +29,7 @@ static __always_inline __u32 crc_multiply(__u32 a, __u32 b)
 	return product;
 }
 
-/* The CRC of four bytes that length - 4 zeros follow. Global: its 10,000 steps are verified once, not for each way to it. */
+/* The CRC of four bytes that length - 4 zeros follow. Global: verified once, not for each way to it. */
 __noinline __u32 weir_crc_of_beginning(__u32 bytes, __u32 length)
 {
 	__u32 power = CRC_X8;
@@ -37,8 +37,8 @@ __noinline __u32 weir_crc_of_beginning(__u32 bytes, __u32 length)
 	for (int i = 0; i < 16; i++) {
 		__u32 set = -(length >> i & 1);
 
-		bytes = crc_multiply(bytes, (power & set) | (CRC_X0 & ~set));
-		power = crc_multiply(power, power);
+		bytes = weir_crc_multiply(bytes, (power & set) | (CRC_X0 & ~set));
+		power = weir_crc_multiply(power, power);
 	}
 	return bytes;
 }

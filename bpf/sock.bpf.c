@@ -55,7 +55,7 @@ static __always_inline bool is_mapped(const struct ip *address)
 {
 	const __u32 *w = (const __u32 *)address;
 
-	return !w[0] && !w[1] && w[2] == bpf_htonl(0xffff);
+	return (w[0] | w[1] | (w[2] ^ bpf_htonl(0xffff))) == 0; /* one branch: the verifier follows every one */
 }
 
 static __always_inline bool is_loopback(const struct packet *p)
@@ -64,7 +64,7 @@ static __always_inline bool is_loopback(const struct packet *p)
 
 	if (p->family == FAMILY_V4)
 		return p->tuple.destination.b[12] == 127;
-	return !w[0] && !w[1] && !w[2] && w[3] == bpf_htonl(1);
+	return (w[0] | w[1] | w[2] | (w[3] ^ bpf_htonl(1))) == 0;
 }
 
 /*
