@@ -112,13 +112,13 @@ function sameServers(a: readonly RealServer[], b: readonly RealServer[]): boolea
 /** Whose clients may come to a frontend that not everybody may come to. */
 function rangeRows(frontend: DesiredFrontend, ranges: readonly Prefix[]): Row[] {
   if (!frontend.restricted) return [];
-  const [key, { address }] = [frontendKey(frontend), frontend];
+  const { address, port, protocol } = frontend;
   const own = outermost(ranges.filter((range) => familyOf(range.address) === familyOf(address)));
   return [
-    { table: setName('restricted', address), key, value: '' },
+    { table: setName('restricted', address), key: frontendKey(frontend), value: '' },
     ...own.map((range) => ({
-      ...{ table: setName('admitted', address), value: '' },
-      key: `${key} . ${elementOf(range)}`,
+      ...{ table: setName(`admitted_${protocol.toLowerCase()}`, address), value: '' },
+      key: `${address} . ${port} . ${elementOf(range)}`,
     })),
   ];
 }

@@ -9,6 +9,8 @@
 import { createHash } from 'node:crypto';
 import type { Row, Rows, Write } from '../core/plan.js';
 
+const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
+
 /** Type of each set or map by name; those of frontends and addresses exist once a family. */
 const FRONTEND = { 4: 'ipv4_addr . inet_proto . inet_service', 6: 'ipv6_addr . inet_proto . inet_service' } as const;
 const ADDRESS = { 4: 'ipv4_addr', 6: 'ipv6_addr' } as const;
@@ -24,7 +26,10 @@ function declarations(): string[] {
       `set services${family} { type ${frontend}; }`,
       `set dsr${family} { type ${frontend}; }`,
       `set restricted${family} { type ${frontend}; }`,
-      `set admitted${family} { type ${frontend} . ${address}; flags interval; }`,
+      ...PROTOCOLS.map(
+        (protocol) =>
+          `set admitted_${protocol}${family} { type ${address} . inet_service . ${address}; flags interval; }`,
+      ),
       ...['outside', 'inside', 'tunnelled'].map((name) => `map ${name}${family} { type ${frontend} : mark; }`),
       ...['refused_outside', 'refused_inside'].map((name) => `map ${name}${family} { type ${frontend} : verdict; }`),
     ];
@@ -40,8 +45,6 @@ function each(rule: (ip: 'ip' | 'ip6', n: 4 | 6, frontend: string) => string): s
 function frontendOf(ip: string): string {
   return `${ip} daddr . meta l4proto . th dport`;
 }
-
-const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
 
 /** The frontend that a connection began with. Ports have no size for nft before the protocol is known. */
 function original(ip: string, protocol: (typeof PROTOCOLS)[number]): string {
@@ -86,10 +89,18 @@ function chains(segment: Segment): [name: string, lines: readonly string[]][] {
     /* connections go on with a backend that takes nothing new */
     ['refused_outside', [ESTABLISHED, ...each((_, n, frontend) => `${frontend} vmap @refused_outside${n}`)]],
     ['refused_inside', [ESTABLISHED, ...each((_, n, frontend) => `${frontend} vmap @refused_inside${n}`)]],
-    /* here the source is still the client's own */
+    /*
+     * here the source is still the client's own; a set a protocol, because nft 1.0.6 cannot have `meta l4proto` in a key with
+     * intervals: kernels refuse the conversion that it asks for
+     */
     [
       'restricted',
-      each((ip, n, frontend) => `${frontend} @restricted${n} ${frontend} . ${ip} saddr != @admitted${n} drop`),
+      PROTOCOLS.flatMap((protocol) =>
+        each((ip, n, frontend) => {
+          const from = `${ip} daddr . ${protocol} dport . ${ip} saddr != @admitted_${protocol}${n}`;
+          return `meta l4proto ${protocol} ${frontend} @restricted${n} ${from} drop`;
+        }),
+      ),
     ],
     ['local_process', ['type filter hook output priority filter; policy accept;', 'jump refused_inside']],
     /* an address of ours is no way to what else listens on this node */
