@@ -3,7 +3,13 @@ import type { Family } from '../core/net.js';
 import type { Link } from '../core/network.js';
 import type { Row } from '../core/plan.js';
 import { writeSysctl } from '../host/sysctl.js';
-import { addServiceDevice, changeServiceAddresses, followTunnels, TUNNEL_DEVICES } from '../ipvs/devices.js';
+import {
+  addServiceDevice,
+  changeServiceAddresses,
+  followTunnelRules,
+  followTunnels,
+  TUNNEL_DEVICES,
+} from '../ipvs/devices.js';
 import type { Kernel } from '../ipvs/kernel.js';
 import { tunnelEnds } from '../ipvs/node-rows.js';
 import { serviceAddresses } from '../ipvs/wanted.js';
@@ -19,7 +25,7 @@ export function syncDevices(
   const remove = [...kernel.addresses].filter((ip) => !addresses.has(ip));
   if (!kernel.device) addServiceDevice();
   changeServiceAddresses(add, remove);
-  const tables = [...rows.values()].map(({ table }) => table).filter((table) => table.startsWith('tunnelled'));
+  const tables = [...rows.values()].map(({ table }) => table).filter((table) => /^(tunnelled|node_ports)/.test(table));
   const ends = tunnelEnds(uplinks, new Set<Family>(tables.map((table) => (table.endsWith('4') ? 'v4' : 'v6'))));
   if (JSON.stringify(ends) !== JSON.stringify(kernel.tunnels)) open(ends);
   return { kernel: { ...kernel, addresses, device: true, tunnels: ends }, writes: add.length + remove.length };
@@ -28,5 +34,6 @@ export function syncDevices(
 /** A client's packets arrive there and its answers leave by an uplink: the filter of reverse paths must be loose. */
 function open(ends: Kernel['tunnels']): void {
   followTunnels(ends);
+  followTunnelRules((['v4', 'v6'] as const).filter((family) => ends[family] !== undefined));
   if (ends.v4 !== undefined) writeSysctl(`net/ipv4/conf/${TUNNEL_DEVICES.v4}/rp_filter`, '2');
 }

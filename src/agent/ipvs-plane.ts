@@ -215,8 +215,8 @@ export class IpvsPlane implements Plane {
   #sync(): number {
     if (!this.#proxy && this.#kernel.version === '') return 0;
     const have = ownServers(this.#kernel, this.#claimed);
-    const known = [...this.#kernel.rows.values()].filter(({ table }) => table.startsWith('tunnel_sources'));
-    const { rows, ...want } = wanted(this.#placed.values(), this.#facts.roles, this.#facts.sources, known);
+    const known = [...this.#kernel.rows.values()];
+    const { rows, ...want } = wanted(this.#placed.values(), this.#facts.roles, this.#facts, known);
     const free = this.#free(want.servers, have);
     const { servers, deadlines } = withDraining(have, free, this.#deadlines, Date.now(), this.#options.drainTimeout);
     const { puts, removals } = commands(have, servers);
@@ -252,10 +252,11 @@ export class IpvsPlane implements Plane {
   }
 
   #syncTable(rows: ReadonlyMap<string, Row>): number {
-    const segment = segmentOf(this.#facts.roles.uplinks);
+    const { masqueradeAll } = this.#options;
+    const options = { segment: segmentOf(this.#facts.roles.uplinks), masqueradeAll };
     const writes = plan(this.#kernel.rows, rows, {});
-    const version = versionSet(segment);
-    if (this.#kernel.version !== version) applyRuleset(wholeTable(rows, segment));
+    const version = versionSet(options);
+    if (this.#kernel.version !== version) applyRuleset(wholeTable(rows, options));
     else applyRuleset(tableChanges(writes));
     const changed = writes.length + (this.#kernel.version === version ? 0 : 1);
     this.#kernel = { ...this.#kernel, rows, version };

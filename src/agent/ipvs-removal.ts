@@ -1,6 +1,6 @@
 /** What of the IPVS dataplane there is in this network namespace, as steps that remove it. */
 import { rmSync } from 'node:fs';
-import { ourDevices, removeDevice } from '../ipvs/devices.js';
+import { hasTunnelRule, ourDevices, removeDevice, removeTunnelRule } from '../ipvs/devices.js';
 import { runCommands } from '../ipvs/ipvsadm.js';
 import { ownServers, readKernel } from '../ipvs/kernel.js';
 import { removeTable } from '../ipvs/nft.js';
@@ -39,6 +39,11 @@ export function ipvsRemoval(directory: string, kept: (path: string) => boolean =
     what: `device ${name}`,
     carryOut: () => removeDevice(name),
   }));
+  const rules: Step[] = (['v4', 'v6'] as const).filter(hasTunnelRule).map((family) => ({
+    verb: 'remove',
+    what: `the rule and the table of routes for what comes through tunnels (${family === 'v4' ? 'IPv4' : 'IPv6'})`,
+    carryOut: () => removeTunnelRule(family),
+  }));
   const changed = Object.entries(state?.sysctls ?? {}).map(([path, values]) => ({ path, ...values }));
   const settings = restoring(changed.filter(({ path }) => !kept(path)));
   const rest: Step = {
@@ -47,5 +52,8 @@ export function ipvsRemoval(directory: string, kept: (path: string) => boolean =
     last: true,
     carryOut: () => rmSync(directory, { recursive: true }),
   };
-  return { steps: [...devices, ...servers, ...table, ...policy, ...settings.steps, rest], notes: settings.notes };
+  return {
+    steps: [...devices, ...rules, ...servers, ...table, ...policy, ...settings.steps, rest],
+    notes: settings.notes,
+  };
 }

@@ -2,7 +2,7 @@
 import type { Problem } from '../core/model.js';
 import type { Row } from '../core/plan.js';
 import type { Roles } from '../core/network.js';
-import { chooseDevices, tunnelSources } from '../core/settings.js';
+import { chooseDevices, clusterRanges, tunnelSources } from '../core/settings.js';
 import { readNetwork } from '../host/network.js';
 import { SERVICE_DEVICE } from '../ipvs/devices.js';
 import { withDraining } from '../ipvs/drain.js';
@@ -34,7 +34,9 @@ export async function ipvsDifferences(options: StateOptions, context: Context): 
   const view = viewOf(network, nodes);
   const placed = state.services.map((service) => placeService(service, view, marks));
   const roles = chooseDevices(network, options);
-  const want = wanted(placed, roles, tunnelSources(store.nodes, options.dsrSources), []);
+  const sources = tunnelSources(store.nodes, options.dsrSources);
+  const cluster = clusterRanges(store.nodes, options.clusterCidr);
+  const want = wanted(placed, roles, { sources, cluster }, []);
   const known = readState(stateDirectory(options.bpfRoot));
   const deadlines = new Map(Object.entries(known?.deadlines ?? {}));
   const have = ownServers(kernel, new Set((known?.services ?? []).flatMap(addressesOf)));

@@ -1,10 +1,15 @@
 /** The devices that are ours: weir-ipvs0, which has the addresses of services, and those that open tunnels. */
 import type { Family, Ip } from '../core/net.js';
 import { familyOf, parseIp } from '../core/net.js';
+import { FIRST_MARK, MARK_MASK } from './marks.js';
 import { runTool } from './tools.js';
 
 export const SERVICE_DEVICE = 'weir-ipvs0';
 export const TUNNEL_DEVICES: Readonly<Record<Family, string>> = { v4: 'weir-ipip0', v6: 'weir-ip6ip0' };
+
+/** Our table of routes, and the place of the rule that leads there: before `main`. */
+const TUNNEL_TABLE = 0x5757;
+const FAMILY_FLAG: Readonly<Record<Family, string>> = { v4: '-4', v6: '-6' };
 
 interface Listed {
   readonly ifname: string;
@@ -69,6 +74,39 @@ export function removeDevice(name: string): void {
   batch([`link del ${name}`]);
 }
 
-function batch(lines: readonly string[]): void {
-  if (lines.length > 0) runTool('ip', ['-batch', '-'], `${lines.join('\n')}\n`);
+/**
+ * What comes out of a tunnel and bears one of our marks is for this node, whatever address it names: a node port names that of
+ * the node which was asked. Returns the number of rules made.
+ */
+export function followTunnelRules(families: readonly Family[]): number {
+  const missing = families.filter((family) => !hasTunnelRule(family));
+  for (const family of missing) {
+    const whole = family === 'v4' ? '0.0.0.0/0' : '::/0';
+    const marked = `fwmark ${FIRST_MARK}/${MARK_MASK} iif ${TUNNEL_DEVICES[family]}`;
+    batch(
+      [
+        `route replace local ${whole} dev lo table ${TUNNEL_TABLE}`,
+        `rule add pref ${TUNNEL_TABLE} ${marked} lookup ${TUNNEL_TABLE}`,
+      ],
+      family,
+    );
+  }
+  return missing.length;
+}
+
+export function hasTunnelRule(family: Family): boolean {
+  const rules = JSON.parse(runTool('ip', [FAMILY_FLAG[family], '-j', 'rule', 'show'])) as readonly {
+    readonly priority: number;
+    readonly table?: string;
+  }[];
+  return rules.some(({ priority, table }) => priority === TUNNEL_TABLE && table === `${TUNNEL_TABLE}`);
+}
+
+export function removeTunnelRule(family: Family): void {
+  batch([`rule del pref ${TUNNEL_TABLE}`, `route flush table ${TUNNEL_TABLE}`], family);
+}
+
+function batch(lines: readonly string[], family?: Family): void {
+  const flags = family ? [FAMILY_FLAG[family]] : [];
+  if (lines.length > 0) runTool('ip', [...flags, '-batch', '-'], `${lines.join('\n')}\n`);
 }

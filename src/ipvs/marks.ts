@@ -7,6 +7,8 @@
 /** 0x57 is `W`; the 20 bits below it count. */
 export const FIRST_MARK = 0x5700_0000;
 export const LAST_MARK = 0x570f_ffff;
+/** Of a mark, the bits that all of ours share. */
+export const MARK_MASK = 0xfff0_0000;
 
 export function isOurMark(mark: number): boolean {
   return mark >= FIRST_MARK && mark <= LAST_MARK;

@@ -3,8 +3,8 @@
  *
  * A frontend has up to three lists of real servers. `outside`: for clients out there. `inside`: for what starts on this node,
  * where that is another list or forwarding. `tunnelled`: for what another node's IPVS has wrapped and sent here, which goes to
- * the endpoints on this node. The first is found by the frontend's address where that is ours to bind, else, and the others
- * always, by a mark.
+ * the endpoints on this node; `node_ports` is the same for node ports, which name that other node's address. The first is found
+ * by the frontend's address where that is ours to bind, else, and the others always, by a mark.
  */
 import type { DesiredBackend, DesiredFrontend, DesiredService } from '../core/desired.js';
 import { type Family, familyOf, type Ip, type Prefix, type Protocol } from '../core/net.js';
@@ -29,8 +29,8 @@ export interface Placed {
   readonly rows: readonly Row[];
 }
 
-/** Sets and maps of the table `weir`, without the digit of their family. */
-export const VARIANTS = ['outside', 'inside', 'tunnelled'] as const;
+/** Maps of marks in the table `weir`, without the digit of their family. */
+export const VARIANTS = ['outside', 'inside', 'tunnelled', 'node_ports'] as const;
 export type Variant = (typeof VARIANTS)[number];
 
 export function placeService(service: DesiredService, node: NodeView, marks: Marks): Placed {
@@ -48,15 +48,15 @@ function placeFrontend(
   node: NodeView,
   marks: Marks,
 ): Placed {
-  const { address, protocol } = frontend;
+  const { kind, address, protocol } = frontend;
   const key = frontendKey(frontend);
   const row = (table: string, value: string, at = key): Row => ({ table: setName(table, address), key: at, value });
   const rows = [row('services', '')];
   const servers: WantedServer[] = [];
   /* also where the list is empty: there may be connections left of one that was not */
-  const serve = (variant: Variant, list: readonly RealServer[]): void => {
-    const match = matchOf(frontend, variant, node, marks);
-    if (match.kind === 'mark') rows.push(row(variant, `${match.mark}`));
+  const serve = (variant: Variant, list: readonly RealServer[], at = key): void => {
+    const match = matchOf(frontend, variant, at, node, marks);
+    if (match.kind === 'mark') rows.push(row(variant, `${match.mark}`, at));
     const real = serverMap(list);
     const weights = [...real.values()].map(({ weight }) => weight);
     servers.push({
@@ -74,7 +74,11 @@ function placeFrontend(
   if (!sameServers(outside, inside)) serve('inside', inside);
   if (frontend.forwarding === 'dsr') {
     rows.push(row('dsr', '')); // besides the map: 6.1 and 5.10 let nobody ask a map whether it has a key
-    serve('tunnelled', backends.filter(isLocalActive(address)).map(masqueraded));
+    const own = backends.filter(isLocalActive(address)).map(masqueraded);
+    if (kind === 'NodePort') {
+      serve('node_ports', own, portKey(frontend));
+      rows.push(row('dsr_node_ports', '', portKey(frontend)));
+    } else serve('tunnelled', own);
   }
   const refuses = (list: readonly RealServer[]): boolean => list.every(({ weight }) => weight === 0);
   if (refuses(outside)) rows.push(row('refused_outside', frontend.exists ? 'drop' : 'goto refuse'));
@@ -82,19 +86,23 @@ function placeFrontend(
   return { servers, rows };
 }
 
-function matchOf(frontend: DesiredFrontend, variant: Variant, node: NodeView, marks: Marks): Match {
+function matchOf(frontend: DesiredFrontend, variant: Variant, key: string, node: NodeView, marks: Marks): Match {
   const { address, port, protocol } = frontend;
   if (variant === 'outside' && !node.own.has(address)) return { kind: 'address', address, port, protocol };
-  const mark = marks.of(markName(variant, frontendKey(frontend)));
+  const mark = marks.of(markName(variant, key));
   return { kind: 'mark', mark, family: familyOf(address) };
 }
 
-/** By tunnel a whole node is asked, for as many connections as it has backends; those on this node are asked themselves. */
-function realServer(backend: DesiredBackend, frontend: DesiredFrontend, node: NodeView): RealServer {
-  if (frontend.forwarding !== 'dsr' || backend.local) return masqueraded(backend);
-  const address = node.nodeAddress(backend.nodeName, familyOf(backend.address));
-  if (address === undefined) return masqueraded(backend);
-  return { address, port: frontend.port, method: 'tunnel', weight: backend.weight };
+/**
+ * By tunnel a whole node is asked, for as many connections as it has backends; those on this node are asked themselves. On one
+ * link (dsr-l2) the backend itself gets the packet as it is.
+ */
+function realServer(backend: DesiredBackend, { forwarding, port }: DesiredFrontend, node: NodeView): RealServer {
+  const { address, weight } = backend;
+  if (forwarding === 'nat' || backend.local) return masqueraded(backend);
+  if (forwarding === 'dsr-l2') return { address, port, method: 'gateway', weight };
+  const end = node.nodeAddress(backend.nodeName, familyOf(address));
+  return end === undefined ? masqueraded(backend) : { address: end, port, method: 'tunnel', weight };
 }
 
 function masqueraded({ address, port, weight }: DesiredBackend): RealServer {
@@ -132,6 +140,11 @@ function endpointRows({ address, host }: DesiredBackend): Row[] {
 /** Key of a frontend in the sets of the table `weir`. */
 function frontendKey({ address, protocol, port }: DesiredFrontend): string {
   return `${address} . ${protocol.toLowerCase()} . ${port}`;
+}
+
+/** Key of a node port in the sets of the table `weir`, whatever node's address it is asked at. */
+function portKey({ protocol, port }: DesiredFrontend): string {
+  return `${protocol.toLowerCase()} . ${port}`;
 }
 
 /** Sets hold one family each: vips4, vips6. */

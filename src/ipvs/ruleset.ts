@@ -14,6 +14,7 @@ const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
 /** Type of each set or map by name; those of frontends and addresses exist once a family. */
 const FRONTEND = { 4: 'ipv4_addr . inet_proto . inet_service', 6: 'ipv6_addr . inet_proto . inet_service' } as const;
 const ADDRESS = { 4: 'ipv4_addr', 6: 'ipv6_addr' } as const;
+const PORT = 'inet_proto . inet_service';
 
 function declarations(): string[] {
   const families = ([4, 6] as const).flatMap((family) => {
@@ -23,8 +24,11 @@ function declarations(): string[] {
       `set local${family} { type ${address}; }`,
       `set hairpin${family} { type ${address} . ${address}; }`,
       `set tunnel_sources${family} { type ${address}; flags interval; }`,
+      `set cluster${family} { type ${address}; flags interval; }`,
       `set services${family} { type ${frontend}; }`,
       `set dsr${family} { type ${frontend}; }`,
+      `set dsr_node_ports${family} { type ${PORT}; }`,
+      `map node_ports${family} { type ${PORT} : mark; }`,
       `set restricted${family} { type ${frontend}; }`,
       ...PROTOCOLS.map(
         (protocol) =>
@@ -46,22 +50,31 @@ function frontendOf(ip: string): string {
   return `${ip} daddr . meta l4proto . th dport`;
 }
 
-/** The frontend that a connection began with. Ports have no size for nft before the protocol is known. */
+/** The port, and the frontend, that a connection began with. Ports have no size for nft before the protocol is known. */
+const ORIGINAL_PORT = 'meta l4proto . ct original proto-dst';
 function original(ip: string, protocol: (typeof PROTOCOLS)[number]): string {
-  return `meta l4proto ${protocol} ct original ${ip} daddr . meta l4proto . ct original proto-dst`;
+  return `meta l4proto ${protocol} ct original ${ip} daddr . ${ORIGINAL_PORT}`;
 }
 
+const ANSWER = 'tcp flags & (syn | ack) == syn | ack';
+const clamp = (segment: number): string => `tcp option maxseg size set ${segment}`;
 const ESTABLISHED = 'ct state established,related return';
 /* not the ports of --snat-ports as they are by default: while BPF takes over, or goes, both translate */
 const MASQUERADE = 'meta l4proto { tcp, udp, sctp } masquerade to :1024-60999 fully-random';
 const TUNNELS = '{ "weir-ipip0", "weir-ip6ip0" }';
 
-function chains(segment: Segment): [name: string, lines: readonly string[]][] {
+function chains({ segment, masqueradeAll }: TableOptions): [name: string, lines: readonly string[]][] {
   return [
     ['refuse', ['meta l4proto tcp reject with tcp reset', 'reject with icmpx type port-unreachable']],
     ['outside', each((_, n, frontend) => `meta mark set ${frontend} map @outside${n}`)],
     ['inside', each((_, n, frontend) => `meta mark set ${frontend} map @inside${n}`)],
-    ['tunnelled', each((_, n, frontend) => `meta mark set ${frontend} map @tunnelled${n}`)],
+    /* a node port that another node was asked for names that node's address; a rule whose map has no such key does nothing */
+    [
+      'tunnelled',
+      each(
+        (ip, n) => `${ip} daddr @tunnel_sources${n} meta mark set meta l4proto . th dport map @node_ports${n}`,
+      ).concat(each((_, n, frontend) => `meta mark set ${frontend} map @tunnelled${n}`)),
+    ],
     [
       'prerouting',
       [
@@ -117,9 +130,10 @@ function chains(segment: Segment): [name: string, lines: readonly string[]][] {
       'forward',
       [
         'type filter hook forward priority filter; policy accept;',
+        ...each((ip, n) => `${ANSWER} ${original(ip, 'tcp')} @dsr${n} ${clamp(segment[n])}`),
         ...each((ip, n) => {
-          const answer = `tcp flags & (syn | ack) == syn | ack ${original(ip, 'tcp')} @dsr${n}`;
-          return `${answer} tcp option maxseg size set ${segment[n]}`;
+          const asked = `ct original ${ip} daddr @tunnel_sources${n} ${ORIGINAL_PORT} @dsr_node_ports${n}`;
+          return `${ANSWER} meta l4proto tcp ${asked} ${clamp(segment[n])}`;
         }),
       ],
     ],
@@ -132,34 +146,55 @@ function chains(segment: Segment): [name: string, lines: readonly string[]][] {
         ),
       ],
     ],
-    [
-      'masquerading',
-      [
-        ...each((ip, n) => `${ip} saddr . ${ip} daddr @hairpin${n} masquerade fully-random`),
-        /* answers between ports of one bridge would pass us by */
-        `iifname @bridges oifname @bridges ${MASQUERADE}`,
-        'iifname @inside_devices return',
-        ...each((ip, n) => `${ip} saddr @vips${n} masquerade fully-random`),
-        ...each((ip, n) => `${ip} daddr @local${n} return`),
-        MASQUERADE,
-      ],
-    ],
+    ['masquerading', masquerading(masqueradeAll)],
   ];
+}
+
+/** Whose source is replaced, of connections to services that leave here. */
+function masquerading(all: boolean): string[] {
+  const some = [
+    ...each((ip, n) => `iifname @inside_devices ${ip} saddr @cluster${n} return`),
+    ...each((ip, n) => `${ip} saddr @vips${n} masquerade fully-random`),
+    ...each((ip, n) => `${ip} daddr @local${n} return`),
+  ];
+  /* DSR changes no source, also where the backend is on this node */
+  const every = [
+    `iifname ${TUNNELS} return`,
+    ...PROTOCOLS.flatMap((protocol) =>
+      each((ip, n) => `iifname != @inside_devices ${ip} daddr @local${n} ${original(ip, protocol)} @dsr${n} return`),
+    ),
+  ];
+  return [
+    ...each((ip, n) => `${ip} saddr . ${ip} daddr @hairpin${n} masquerade fully-random`),
+    /* on its link (dsr-l2) a packet goes on as it came */
+    ...each((_, n, frontend) => `${frontend} @services${n} return`),
+    /* answers between ports of one bridge would pass us by */
+    `iifname @bridges oifname @bridges ${MASQUERADE}`,
+    ...(all ? every : some),
+    MASQUERADE,
+  ];
+}
+
+/** What the chains depend on. */
+export interface TableOptions {
+  readonly segment: Segment;
+  /** Replace the source of every translated connection. */
+  readonly masqueradeAll: boolean;
 }
 
 /** The largest TCP segments that fit into a tunnel, by family. */
 export type Segment = Readonly<Record<4 | 6, number>>;
 
 /** Name of an empty set that says which version of the chains the table has. */
-export function versionSet(segment: Segment): string {
-  const text = JSON.stringify([declarations(), chains(segment)]);
+export function versionSet(options: TableOptions): string {
+  const text = JSON.stringify([declarations(), chains(options)]);
   return `version_${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
 }
 
 /** The whole table with these rows, replacing what was there of it. */
-export function wholeTable(rows: Rows, segment: Segment): string {
-  const version = `set ${versionSet(segment)} { type mark; }`;
-  const bodies = chains(segment).map(([name, lines]) => `chain ${name} {\n    ${lines.join('\n    ')}\n  }`);
+export function wholeTable(rows: Rows, options: TableOptions): string {
+  const version = `set ${versionSet(options)} { type mark; }`;
+  const bodies = chains(options).map(([name, lines]) => `chain ${name} {\n    ${lines.join('\n    ')}\n  }`);
   const table = [version, ...declarations(), ...bodies].map((line) => `  ${line}\n`).join('');
   /* add first: there may be none to delete */
   const start = `add table inet weir\ndelete table inet weir\ntable inet weir {\n${table}}\n`;

@@ -10,8 +10,5 @@ export function unavailable({ key, ports }: DesiredService): Problem[] {
     const message = 'IPVS has no scheduler random: rr is used, which spreads as evenly';
     problems.push({ object, field: 'scheduler', message });
   }
-  if (frontends.some(({ forwarding }) => forwarding === 'dsr-l2')) {
-    problems.push({ object, field: 'forwarding', message: 'dsr-l2 is not available with ipvs: nat is used' });
-  }
   return problems;
 }

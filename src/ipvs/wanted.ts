@@ -1,10 +1,10 @@
 /** All that the kernel is to hold of ours, put together from what each service needs and from the node. Pure. */
 import type { DesiredService } from '../core/desired.js';
-import { familyOf, type Ip, type Prefix } from '../core/net.js';
+import { familyOf, type Ip } from '../core/net.js';
 import type { Network, Roles } from '../core/network.js';
 import { type Row, toRows } from '../core/plan.js';
 import { SERVICE_DEVICE } from './devices.js';
-import { nodeRows } from './node-rows.js';
+import { type ClusterRanges, nodeRows } from './node-rows.js';
 import type { NodeView, Placed, WantedServer } from './placement.js';
 import { matchText } from './virtual.js';
 
@@ -24,16 +24,11 @@ export function viewOf(network: Network, nodes: NodeAddresses): NodeView {
   };
 }
 
-/** Without `sources` the rows about tunnels that are `known` stay. */
-export function wanted(
-  placed: Iterable<Placed>,
-  roles: Roles,
-  sources: readonly Prefix[] | undefined,
-  known: readonly Row[],
-): Wanted {
+/** `known`: the rows that are there. */
+export function wanted(placed: Iterable<Placed>, roles: Roles, ranges: ClusterRanges, known: readonly Row[]): Wanted {
   const all = [...placed];
   const servers = all.flatMap((service) => service.servers).map((server) => [matchText(server.match), server] as const);
-  const rows = [...all.flatMap((service) => service.rows), ...nodeRows(roles, sources, known)];
+  const rows = [...all.flatMap((service) => service.rows), ...nodeRows(roles, ranges, known)];
   return { servers: new Map(servers), rows: toRows(rows) };
 }
 

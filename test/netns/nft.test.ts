@@ -6,7 +6,7 @@ import { tableChanges, versionSet, wholeTable } from '../../src/ipvs/ruleset.js'
 import { run } from './world.js';
 import { execFileSync } from 'node:child_process';
 
-const SEGMENT = { 4: 1440, 6: 1400 };
+const OPTIONS = { segment: { 4: 1440, 6: 1400 }, masqueradeAll: false };
 const row = (table: string, key: string, value = ''): Row => ({ table, key, value });
 const ROWS = toRows([
   row('vips4', '10.96.0.10'),
@@ -29,6 +29,10 @@ const ROWS = toRows([
   row('tunnel_sources6', 'fd00:7::/64'),
   row('inside_devices', 'lo'),
   row('bridges', 'cni0'),
+  row('node_ports4', 'tcp . 30080', '1459617800'),
+  row('dsr_node_ports6', 'tcp . 30080'),
+  row('cluster4', '10.244.0.0/16'),
+  row('cluster6', '::/0'),
 ]);
 
 test('rows of every set and map are read back as they were written, and changed one by one', (t) => {
@@ -39,9 +43,9 @@ test('rows of every set and map are read back as they were written, and changed 
     execFileSync('ip', ['netns', 'exec', space, '/usr/sbin/nft', ...args], { encoding: 'utf8', input });
   const read = () => parseTable(nft(['-j', 'list', 'table', 'inet', 'weir']));
 
-  nft(['-f', '-'], wholeTable(ROWS, SEGMENT));
+  nft(['-f', '-'], wholeTable(ROWS, OPTIONS));
   t.deepEqual(plan(read().rows, ROWS, {}), []);
-  t.true(read().names.has(versionSet(SEGMENT)));
+  t.true(read().names.has(versionSet(OPTIONS)));
 
   const next = toRows([
     ...[...ROWS.values()].filter(({ table }) => table !== 'vips4' && table !== 'outside4'),
@@ -51,7 +55,11 @@ test('rows of every set and map are read back as they were written, and changed 
   nft(['-f', '-'], tableChanges(plan(ROWS, next, {})));
   t.deepEqual(plan(read().rows, next, {}), []);
 
-  nft(['-f', '-'], wholeTable(ROWS, SEGMENT));
+  nft(['-f', '-'], wholeTable(ROWS, OPTIONS));
   t.deepEqual(plan(read().rows, ROWS, {}), [], 'the whole again, in place of what is there');
-  t.not(versionSet(SEGMENT), versionSet({ 4: 1400, 6: 1360 }), 'other chains are another version');
+  t.not(
+    versionSet(OPTIONS),
+    versionSet({ ...OPTIONS, segment: { 4: 1400, 6: 1360 } }),
+    'other chains are another version',
+  );
 });

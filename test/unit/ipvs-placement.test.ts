@@ -104,6 +104,43 @@ const CASES: readonly Case[] = [
     ],
   },
   {
+    name: 'what comes by tunnel for a node port names any node, and is known by the port alone',
+    fields: { ports: [NODE_PORT], annotations: { 'weir.io/forwarding': 'dsr', 'weir.io/scheduler': 'rr' } },
+    settings: { nodePortAddresses: ips('192.0.2.1') },
+    servers: {
+      ...each('-f M0', '-s wrr', { '10.1.0.1:8080': '-m -w 1', '192.0.2.2:30080': '-i -w 2' }),
+      ...each('-f M1', '-s rr', ALL),
+      ...each('-f M2', '-s rr', { '10.1.0.1:8080': '-m -w 1' }),
+    },
+    rows: [
+      'services4 192.0.2.1 . tcp . 30080',
+      'outside4 192.0.2.1 . tcp . 30080 : M0',
+      'inside4 192.0.2.1 . tcp . 30080 : M1',
+      'dsr4 192.0.2.1 . tcp . 30080',
+      'node_ports4 tcp . 30080 : M2',
+      'dsr_node_ports4 tcp . 30080',
+      ...LOCAL_ROWS,
+    ],
+  },
+  {
+    name: 'DSR on one link sends packets on as they are, but to its own endpoints',
+    fields: {
+      externalIps: ips('198.51.100.1'),
+      ports: [{ ...HTTP, port: 8080 }],
+      annotations: { 'weir.io/forwarding': 'dsr-l2' },
+    },
+    servers: {
+      ...each('-t 198.51.100.1:8080', MH, { ...ALL, '10.1.0.2:8080': '-g -w 1', '10.1.0.3:8080': '-g -w 1' }),
+      ...each('-f M0', MH, ALL),
+    },
+    rows: [
+      'services4 198.51.100.1 . tcp . 8080',
+      'vips4 198.51.100.1',
+      'inside4 198.51.100.1 . tcp . 8080 : M0',
+      ...LOCAL_ROWS,
+    ],
+  },
+  {
     name: 'a service without endpoints refuses, and keeps its virtual server for connections that are left',
     fields: { clusterIps: ips('10.96.0.1') },
     endpoints: [],

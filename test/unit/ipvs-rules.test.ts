@@ -1,7 +1,8 @@
 /** Draining, schedulers, settings and the node's rows of the IPVS dataplane. */
 import test from 'ava';
 import type { Protocol } from '../../src/core/net.js';
-import { parsePrefix } from '../../src/core/net.js';
+import { parsePrefix, type Prefix } from '../../src/core/net.js';
+import type { Row } from '../../src/core/plan.js';
 import { withDraining } from '../../src/ipvs/drain.js';
 import { parseSaved } from '../../src/ipvs/ipvsadm-text.js';
 import { nodeRows } from '../../src/ipvs/node-rows.js';
@@ -79,18 +80,22 @@ for (const [release, mode] of [
   test(`Linux ${release} reuses ports in mode ${mode}`, (t) => t.is(reuseMode(release), mode));
 }
 
-test('tunnel sources are the outermost prefixes, and stay as they are until the nodes are known', (t) => {
+test('ranges of the cluster are the outermost prefixes, and stay as they are until the nodes are known', (t) => {
   const roles = { uplinks: [], pods: [], bridges: [], missing: [] };
-  const prefixes = ['10.0.0.1', '10.0.0.1', '10.0.0.0/24', '10.1.0.1', 'fd00::1'].flatMap(
-    (text) => parsePrefix(text) ?? [],
-  );
-  const sources = nodeRows(roles, prefixes, []).filter(({ table }) => table.startsWith('tunnel'));
+  const prefixes = (...texts: string[]): Prefix[] => texts.flatMap((text) => parsePrefix(text) ?? []);
+  const ranges = {
+    sources: prefixes('10.0.0.1', '10.0.0.1', '10.0.0.0/24', '10.1.0.1', 'fd00::1'),
+    cluster: prefixes('10.244.0.0/16', '10.244.1.0/24'),
+  };
+  const isRange = ({ table }: Row): boolean => /^(tunnel_sources|cluster)/.test(table);
+  const rows = nodeRows(roles, ranges, []).filter(isRange);
   t.deepEqual(
-    sources.map(({ table, key }) => `${table} ${key}`),
-    ['tunnel_sources4 10.0.0.0/24', 'tunnel_sources4 10.1.0.1', 'tunnel_sources6 fd00::1'],
+    rows.map(({ table, key }) => `${table} ${key}`),
+    [
+      ...['tunnel_sources4 10.0.0.0/24', 'tunnel_sources4 10.1.0.1', 'tunnel_sources6 fd00::1'],
+      ...['cluster4 10.244.0.0/16', 'cluster6 ::/0'],
+    ],
+    'of a family without ranges, every address is the cluster’s',
   );
-  t.deepEqual(
-    nodeRows(roles, undefined, sources).filter(({ table }) => table.startsWith('tunnel')),
-    sources,
-  );
+  t.deepEqual(nodeRows(roles, { sources: undefined, cluster: undefined }, rows).filter(isRange), rows);
 });
