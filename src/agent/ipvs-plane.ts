@@ -1,8 +1,10 @@
 /** The IPVS dataplane as the agent's loop sees it: virtual servers, one table of nftables, a device with the addresses. */
 import { release } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
 import type { DesiredService } from '../core/desired.js';
 import type { Problem } from '../core/model.js';
 import type { Ip } from '../core/net.js';
+import { onLinkPrefixes } from '../core/network.js';
 import { plan, type Row } from '../core/plan.js';
 import { type Deadlines, withDraining } from '../ipvs/drain.js';
 import { foreignChanges } from '../ipvs/foreign.js';
@@ -11,10 +13,11 @@ import { runCommands } from '../ipvs/ipvsadm.js';
 import { adoptedMarks, type Kernel, ownServers, readKernel } from '../ipvs/kernel.js';
 import { readLoads } from '../ipvs/loads.js';
 import type { Marks } from '../ipvs/marks.js';
-import { applyRuleset } from '../ipvs/nft.js';
+import { applyRuleset, readCounters } from '../ipvs/nft.js';
 import { segmentOf } from '../ipvs/node-rows.js';
 import { type NodeView, type Placed, placeService, type WantedServer } from '../ipvs/placement.js';
-import { tableChanges, versionSet, wholeTable } from '../ipvs/ruleset.js';
+import { refusalReason } from '../ipvs/refusals.js';
+import { ruleCounts, tableChanges, versionSet, wholeTable } from '../ipvs/ruleset.js';
 import { ensureStateDirectory, type IpvsState, networkNamespace, readState, writeState } from '../ipvs/state-file.js';
 import { neededSettings } from '../ipvs/sysctls.js';
 import { unavailable } from '../ipvs/unavailable.js';
@@ -189,9 +192,14 @@ export class IpvsPlane implements Plane {
     ];
   }
 
-  /** IPVS and nftables count by themselves: ipvsadm -Ln --stats. */
+  /** What is forwarded IPVS counts by itself: ipvsadm -Ln --stats. */
   measure(): Measures {
-    return { reasons: [], maps: [], devices: [], generation: this.#generation };
+    const counters = [...readCounters()];
+    const reasons = counters.flatMap(([name, { packets, bytes }]) => {
+      const reason = refusalReason({ name });
+      return reason === undefined ? [] : [{ reason, drop: true, packets, bytes }];
+    });
+    return { reasons, maps: [], devices: [], generation: this.#generation };
   }
 
   recordSync(): void {
@@ -252,15 +260,15 @@ export class IpvsPlane implements Plane {
   }
 
   #syncTable(rows: ReadonlyMap<string, Row>): number {
-    const { masqueradeAll } = this.#options;
-    const options = { segment: segmentOf(this.#facts.roles.uplinks), masqueradeAll };
+    const { masqueradeAll, serviceCidr } = this.#options;
+    const options = { segment: segmentOf(this.#facts.roles.uplinks), masqueradeAll, serviceCidr };
     const writes = plan(this.#kernel.rows, rows, {});
     const version = versionSet(options);
-    if (this.#kernel.version !== version) applyRuleset(wholeTable(rows, options));
-    else applyRuleset(tableChanges(writes));
-    const changed = writes.length + (this.#kernel.version === version ? 0 : 1);
-    this.#kernel = { ...this.#kernel, rows, version };
-    return changed;
+    const rules = ruleCounts(options);
+    const isIntact = this.#kernel.version === version && isDeepStrictEqual(this.#kernel.rules, rules);
+    applyRuleset(isIntact ? tableChanges(writes) : wholeTable(rows, options));
+    this.#kernel = { ...this.#kernel, rows, version, rules };
+    return writes.length + (isIntact ? 0 : 1);
   }
 
   #placeAll(): void {
@@ -269,12 +277,13 @@ export class IpvsPlane implements Plane {
   }
 
   #view(): NodeView {
-    return viewOf(this.#facts.network, this.#nodes);
+    return viewOf(this.#facts.network, this.#facts.roles.uplinks, this.#nodes);
   }
 
   /** What a placed service depends on besides itself. */
   #fingerprint(): string {
-    return JSON.stringify([[...this.#view().own].sort(), this.#nodes]);
+    const { network, roles } = this.#facts;
+    return JSON.stringify([[...this.#view().own].sort(), onLinkPrefixes(network, roles.uplinks), this.#nodes]);
   }
 
   #write(): void {
@@ -282,6 +291,7 @@ export class IpvsPlane implements Plane {
       ...{ pid: process.pid, synced: this.#synced, generation: this.#generation, lastSync: this.#lastSync },
       ...{ services: [...this.#desired.values()], nodes: this.#nodes, sysctls: this.#sysctls },
       deadlines: Object.fromEntries(this.#deadlines),
+      rules: Object.fromEntries(this.#kernel.rules),
       netns: networkNamespace(),
       takeoverUntil: this.#bpf.until,
     };

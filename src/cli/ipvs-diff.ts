@@ -31,9 +31,9 @@ export async function ipvsDifferences(options: StateOptions, context: Context): 
   const kernel = readKernel(options.runServiceProxy);
   const marks = adoptedMarks(kernel);
   const nodes = Object.fromEntries([...store.nodes.values()].map(({ name, internalIps }) => [name, internalIps]));
-  const view = viewOf(network, nodes);
-  const placed = state.services.map((service) => placeService(service, view, marks));
   const roles = chooseDevices(network, options);
+  const view = viewOf(network, roles.uplinks, nodes);
+  const placed = state.services.map((service) => placeService(service, view, marks));
   const sources = tunnelSources(store.nodes, options.dsrSources);
   const cluster = clusterRanges(store.nodes, options.clusterCidr);
   const want = wanted(placed, roles, { sources, cluster }, []);
@@ -48,6 +48,7 @@ export async function ipvsDifferences(options: StateOptions, context: Context): 
     ...policy,
     ...between('ipvs', flattened(have), flattened(servers)),
     ...between('nft', texts(kernel.rows), texts(want.rows)),
+    ...between('nft', counted(kernel.rules), counted(new Map(Object.entries(known?.rules ?? {})))),
     ...between(SERVICE_DEVICE, presence(kernel.addresses), presence(serviceAddresses(want.rows))),
   ];
 }
@@ -56,16 +57,18 @@ export async function ipvsDifferences(options: StateOptions, context: Context): 
 function policyDifferences(target: PolicyTarget, roles: Roles): Difference[] {
   const have = readPolicyTable();
   const { chains, rows, members } = new PolicyCompilation().rows(target, roles);
-  const counted = (rules: ReadonlyMap<string, number>): [string, string][] =>
-    [...rules].map(([name, count]) => [`chain ${name}`, `${count} rules`]);
   const options = optionsOf(have.version);
-  const fixed = options ? counted(fixedChains(options)) : [['fixed part', 'this version'] as const];
+  const fixed = options ? counted(fixedChains(options)) : new Map([['fixed part', 'this version']]);
   const programs = new Map([...chains].map(([name, lines]) => [name, lines.length]));
   return between(
     'nft weir-policy',
     new Map([...counted(have.fixed), ...counted(have.chains), ...texts(have.rows), ...peers(have.members)]),
     new Map([...fixed, ...counted(programs), ...texts(rows), ...peers(members)]),
   );
+}
+
+function counted(rules: ReadonlyMap<string, number>): Map<string, string> {
+  return new Map([...rules].map(([name, count]) => [`chain ${name}`, `${count} rules`]));
 }
 
 function peers(members: Members): [string, string][] {

@@ -11,11 +11,20 @@ export function foreignChanges(known: Kernel, now: Kernel): string[] {
     ownServers(known, nobody),
     ownServers({ ...now, addresses: known.addresses }, nobody),
   );
-  const table = now.version === known.version ? rowChanges(known, now) : ['table inet weir: removed or replaced'];
+  const table =
+    now.version === known.version
+      ? [...ruleChanges(known, now), ...rowChanges(known, now)]
+      : ['table inet weir: removed or replaced'];
   const lost = [...known.addresses].filter((ip) => !now.addresses.has(ip)).map((ip) => `-addr ${ip}`);
   const found = [...now.addresses].filter((ip) => !known.addresses.has(ip)).map((ip) => `+addr ${ip}`);
   const addresses = [...lost, ...found].map((text) => `${SERVICE_DEVICE}: ${text}`);
   return [...[...puts, ...removals].map((text) => `ipvsadm: ${text}`), ...table, ...addresses];
+}
+
+function ruleChanges({ rules: known }: Kernel, { rules: now }: Kernel): string[] {
+  return [...new Set([...known.keys(), ...now.keys()])]
+    .filter((chain) => known.get(chain) !== now.get(chain))
+    .map((chain) => `table inet weir: chain ${chain}: ${now.get(chain) ?? 0} rules, were ${known.get(chain) ?? 0}`);
 }
 
 function rowChanges(known: Kernel, now: Kernel): string[] {

@@ -16,6 +16,8 @@ export interface Kernel {
   readonly rows: ReadonlyMap<string, Row>;
   /** Which chains the table has; '' where there is no table. */
   readonly version: string;
+  /** Number of rules by chain. */
+  readonly rules: ReadonlyMap<string, number>;
   /** Addresses of weir-ipvs0, by which virtual servers are told to be ours. */
   readonly addresses: ReadonlySet<Ip>;
   /** Whether there is such a device. */
@@ -28,11 +30,11 @@ export interface Kernel {
 export function readKernel(proxy = true): Kernel {
   const servers = proxy ? readVirtualServers() : virtualServersIfAny();
   const table = readTable();
-  const { rows, names } =
-    table === undefined ? { rows: new Map<string, Row>(), names: new Set<string>() } : parseTable(table);
+  const { rows, names, rules } = parseTable(table ?? '{"nftables":[]}');
   const addresses = readServiceAddresses();
   const version = [...names].find((name) => name.startsWith('version_')) ?? '';
-  return { servers, rows, version, addresses: addresses ?? new Set(), device: addresses !== undefined, tunnels: {} };
+  const device = { addresses: addresses ?? new Set<Ip>(), device: addresses !== undefined };
+  return { servers, rows, version, rules, ...device, tunnels: {} };
 }
 
 function virtualServersIfAny(): Map<string, VirtualServer> {

@@ -2,6 +2,7 @@
 import type { Row } from '../core/plan.js';
 import { toRows } from '../core/plan.js';
 import { WeirError } from '../errors.js';
+import { isRecordSet, type RecordElement, recordElements } from './records.js';
 import { runTool } from './tools.js';
 
 /** Applies all or nothing. */
@@ -23,9 +24,24 @@ export function readTable(): string | undefined {
   }
 }
 
+/** Packets and bytes by the name of the counter; none where there is no table. */
+export function readCounters(): ReadonlyMap<string, { readonly packets: number; readonly bytes: number }> {
+  try {
+    const { nftables } = JSON.parse(runTool('nft', ['-j', 'list', 'counters', 'table', 'inet', 'weir'])) as {
+      nftables: readonly { readonly counter?: { name: string; packets: number; bytes: number } }[];
+    };
+    return new Map(nftables.flatMap(({ counter }) => (counter ? [[counter.name, counter] as const] : [])));
+  } catch (error) {
+    if (error instanceof WeirError && error.message.includes('No such file or directory')) return new Map();
+    throw error;
+  }
+}
+
 interface Listed {
   readonly set?: Container;
   readonly map?: Container;
+  readonly chain?: { readonly name: string };
+  readonly rule?: { readonly chain: string };
 }
 
 interface Container {
@@ -34,18 +50,28 @@ interface Container {
   readonly elem?: readonly unknown[];
 }
 
-/** The elements of all sets and maps as rows, and the names of the sets. */
-export function parseTable(json: string): { readonly rows: Map<string, Row>; readonly names: ReadonlySet<string> } {
+/** The elements of all sets and maps of which an agent decides as rows, the names of the sets, and what packets have left. */
+export function parseTable(json: string): {
+  readonly rows: Map<string, Row>;
+  readonly names: ReadonlySet<string>;
+  readonly records: readonly RecordElement[];
+  /** Number of rules by chain. */
+  readonly rules: ReadonlyMap<string, number>;
+} {
   const { nftables } = JSON.parse(json) as { nftables: readonly Listed[] };
   const containers = nftables.flatMap(({ set, map }) => set ?? map ?? []);
-  const rows = nftables.flatMap(({ set, map }) => [
+  const decided = nftables.filter(({ set }) => !isRecordSet(set?.name ?? ''));
+  const rows = decided.flatMap(({ set, map }) => [
     ...(set?.elem ?? []).map((element) => ({ table: set?.name ?? '', key: keyText(element), value: '' })),
     ...(map?.elem ?? []).map((pair) => {
       const [key, value] = pair as [unknown, unknown];
       return { table: map?.name ?? '', key: keyText(key), value: valueText(value) };
     }),
   ]);
-  return { rows: toRows(rows), names: new Set(containers.map(({ name }) => name)) };
+  const records = nftables.flatMap(({ set }) => recordElements(set?.name ?? '', set?.elem ?? []));
+  const rules = new Map(nftables.flatMap(({ chain }) => (chain ? [[chain.name, 0] as [string, number]] : [])));
+  for (const { rule } of nftables) if (rule) rules.set(rule.chain, (rules.get(rule.chain) ?? 0) + 1);
+  return { rows: toRows(rows), names: new Set(containers.map(({ name }) => name)), records, rules };
 }
 
 function keyText(element: unknown): string {

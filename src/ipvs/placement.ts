@@ -11,6 +11,7 @@ import { type Family, familyOf, type Ip, type Prefix, type Protocol } from '../c
 import type { Row } from '../core/plan.js';
 import { markName, type Marks } from './marks.js';
 import { elementOf, outermost } from './prefixes.js';
+import type { Refusal } from './refusals.js';
 import { chooseSchedule } from './schedule.js';
 import { type Match, type RealServer, serverMap, type VirtualServer } from './virtual.js';
 
@@ -20,6 +21,8 @@ export interface NodeView {
   readonly own: ReadonlySet<Ip>;
   /** Where tunnels to a node lead; undefined where no Node object says it. */
   nodeAddress(name: string, family: Family): Ip | undefined;
+  /** Has a link of an uplink this address, with no gateway between? */
+  isOnLink(address: Ip): boolean;
 }
 
 export type WantedServer = VirtualServer & { readonly protocol: Protocol };
@@ -68,7 +71,9 @@ function placeFrontend(
     });
   };
   if (!node.own.has(address)) rows.push(row('vips', '', address));
-  const outside = frontend.outside.map((backend) => realServer(backend, frontend, node));
+  const outside = frontend.outside
+    .filter((backend) => isReached(backend, frontend, node))
+    .map((backend) => realServer(backend, frontend, node));
   const inside = frontend.inside.map(masqueraded);
   serve('outside', outside);
   if (!sameServers(outside, inside)) serve('inside', inside);
@@ -81,8 +86,9 @@ function placeFrontend(
     } else serve('tunnelled', own);
   }
   const refuses = (list: readonly RealServer[]): boolean => list.every(({ weight }) => weight === 0);
-  if (refuses(outside)) rows.push(row('refused_outside', frontend.exists ? 'drop' : 'goto refuse'));
-  if (refuses(inside)) rows.push(row('refused_inside', frontend.exists ? 'drop' : 'goto refuse'));
+  const refusal: Refusal = frontend.exists ? 'no_local_endpoint' : 'no_endpoint';
+  if (refuses(outside)) rows.push(row('refused_outside', `goto ${refusal}`));
+  if (refuses(inside)) rows.push(row('refused_inside', `goto ${refusal}`));
   return { servers, rows };
 }
 
@@ -103,6 +109,11 @@ function realServer(backend: DesiredBackend, { forwarding, port }: DesiredFronte
   if (forwarding === 'dsr-l2') return { address, port, method: 'gateway', weight };
   const end = node.nodeAddress(backend.nodeName, familyOf(address));
   return end === undefined ? masqueraded(backend) : { address: end, port, method: 'tunnel', weight };
+}
+
+/** By dsr-l2 a gateway would send the packet back here. */
+function isReached({ local, address }: DesiredBackend, { forwarding }: DesiredFrontend, node: NodeView): boolean {
+  return forwarding !== 'dsr-l2' || local || node.isOnLink(address);
 }
 
 function masqueraded({ address, port, weight }: DesiredBackend): RealServer {

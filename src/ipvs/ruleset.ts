@@ -7,7 +7,9 @@
  * too; masquerading comes last and is told by conntrack's original destination, for which net.ipv4.vs.conntrack must be 1.
  */
 import { createHash } from 'node:crypto';
+import { familyOf, formatPrefix, type Prefix } from '../core/net.js';
 import type { Row, Rows, Write } from '../core/plan.js';
+import { refusalChains, refusalDeclarations } from './refusals.js';
 
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
 
@@ -38,7 +40,8 @@ function declarations(): string[] {
       ...['refused_outside', 'refused_inside'].map((name) => `map ${name}${family} { type ${frontend} : verdict; }`),
     ];
   });
-  return [...families, 'set inside_devices { type ifname; }', 'set bridges { type ifname; }'];
+  const devices = ['set inside_devices { type ifname; }', 'set bridges { type ifname; }'];
+  return [...refusalDeclarations(), ...families, ...devices];
 }
 
 /** A rule for each family: `ip` and 4, `ip6` and 6. */
@@ -63,8 +66,14 @@ const ESTABLISHED = 'ct state established,related return';
 const MASQUERADE = 'meta l4proto { tcp, udp, sctp } masquerade to :1024-60999 fully-random';
 const TUNNELS = '{ "weir-ipip0", "weir-ip6ip0" }';
 
-function chains({ segment, masqueradeAll }: TableOptions): [name: string, lines: readonly string[]][] {
+function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): [name: string, lines: readonly string[]][] {
+  /* an address that some service has is on weir-ipvs0 */
+  const unallocated = each((ip, n) => {
+    const range = serviceCidr.find(({ address }) => familyOf(address) === (n === 4 ? 'v4' : 'v6'));
+    return range ? `${ip} daddr ${formatPrefix(range)} ${ip} daddr != @vips${n} goto unallocated` : '';
+  }).filter((line) => line !== '');
   return [
+    ...refusalChains(),
     ['refuse', ['meta l4proto tcp reject with tcp reset', 'reject with icmpx type port-unreachable']],
     ['outside', each((_, n, frontend) => `meta mark set ${frontend} map @outside${n}`)],
     ['inside', each((_, n, frontend) => `meta mark set ${frontend} map @inside${n}`)],
@@ -91,7 +100,7 @@ function chains({ segment, masqueradeAll }: TableOptions): [name: string, lines:
         'type filter hook input priority filter; policy accept;',
         ...each(
           (ip, n) =>
-            `meta l4proto ${ip === 'ip' ? 'ipip' : 'ipv6'} meta protocol ${ip} ${ip} saddr != @tunnel_sources${n} drop`,
+            `meta l4proto ${ip === 'ip' ? 'ipip' : 'ipv6'} meta protocol ${ip} ${ip} saddr != @tunnel_sources${n} goto dsr_source`,
         ),
         'jump restricted',
         'iifname @inside_devices jump refused_inside',
@@ -111,11 +120,14 @@ function chains({ segment, masqueradeAll }: TableOptions): [name: string, lines:
       PROTOCOLS.flatMap((protocol) =>
         each((ip, n, frontend) => {
           const from = `${ip} daddr . ${protocol} dport . ${ip} saddr != @admitted_${protocol}${n}`;
-          return `meta l4proto ${protocol} ${frontend} @restricted${n} ${from} drop`;
+          return `meta l4proto ${protocol} ${frontend} @restricted${n} ${from} goto source_range`;
         }),
       ),
     ],
-    ['local_process', ['type filter hook output priority filter; policy accept;', 'jump refused_inside']],
+    [
+      'local_process',
+      ['type filter hook output priority filter; policy accept;', 'jump refused_inside', ...unallocated],
+    ],
     /* an address of ours is no way to what else listens on this node */
     [
       'vips',
@@ -123,13 +135,14 @@ function chains({ segment, masqueradeAll }: TableOptions): [name: string, lines:
         ESTABLISHED,
         ...each((_, n, frontend) => `${frontend} @services${n} return`),
         'meta l4proto { icmp, icmpv6 } return',
-        'goto refuse',
+        'goto unknown_port',
       ],
     ],
     [
       'forward',
       [
         'type filter hook forward priority filter; policy accept;',
+        ...unallocated,
         ...each((ip, n) => `${ANSWER} ${original(ip, 'tcp')} @dsr${n} ${clamp(segment[n])}`),
         ...each((ip, n) => {
           const asked = `ct original ${ip} daddr @tunnel_sources${n} ${ORIGINAL_PORT} @dsr_node_ports${n}`;
@@ -180,6 +193,8 @@ export interface TableOptions {
   readonly segment: Segment;
   /** Replace the source of every translated connection. */
   readonly masqueradeAll: boolean;
+  /** Where addresses that no service has are refused; at most one of each family. */
+  readonly serviceCidr: readonly Prefix[];
 }
 
 /** The largest TCP segments that fit into a tunnel, by family. */
@@ -189,6 +204,13 @@ export type Segment = Readonly<Record<4 | 6, number>>;
 export function versionSet(options: TableOptions): string {
   const text = JSON.stringify([declarations(), chains(options)]);
   return `version_${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
+}
+
+/** Number of rules by chain. */
+export function ruleCounts(options: TableOptions): Map<string, number> {
+  return new Map(
+    chains(options).map(([name, lines]) => [name, lines.filter((line) => !line.startsWith('type ')).length]),
+  );
 }
 
 /** The whole table with these rows, replacing what was there of it. */

@@ -20,6 +20,8 @@ export interface IpvsState {
   readonly nodes: Readonly<Record<string, readonly Ip[]>>;
   /** Settings that were changed, by path: as they were before the first agent, and as it has set them. */
   readonly sysctls: Readonly<Record<string, { readonly before: string; readonly value: string }>>;
+  /** Number of rules by chain of the table `weir`, as they were made. */
+  readonly rules: Readonly<Record<string, number>>;
   /** Inode of the network namespace that all this is about. */
   readonly netns: number;
   /** ms since 1970: until when the BPF dataplane, from which this one takes over, goes on at the latest; 0: it does not. */
@@ -28,7 +30,7 @@ export interface IpvsState {
 
 const EMPTY: IpvsState = {
   ...{ pid: 0, synced: false, generation: 0, lastSync: 0 },
-  ...{ services: [], deadlines: {}, nodes: {}, sysctls: {}, netns: 0, takeoverUntil: 0 },
+  ...{ services: [], deadlines: {}, nodes: {}, sysctls: {}, rules: {}, netns: 0, takeoverUntil: 0 },
 };
 
 /** The directory for a --bpf-root: one each, so that agents in several network namespaces have their own. */

@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { Grid, policy } from './grid.js';
 import { specification } from './oracle.js';
-import type { PodShape } from './world.js';
+import { PATIENCE, type PodShape } from './world.js';
 
 const EVERYTHING = {};
 const ingress = (...rules: object[]) => ({ policyTypes: ['Ingress'], ingress: rules });
@@ -120,7 +120,7 @@ const SHAPES: readonly { readonly shape: PodShape; readonly steps: readonly Step
 
 for (const { shape, steps } of SHAPES) {
   test(`what the sockets see is what the specification says, at every step: ${shape} pods`, async (t) => {
-    t.timeout(300_000);
+    t.timeout(300_000 * PATIENCE);
     await using grid = await Grid.open({ shape, dropInvalid: true });
     await walk(t, grid, steps);
   });

@@ -74,7 +74,8 @@ export type Command =
 
 type Service = Extract<Command, { do: 'serve' }>;
 
-const TIMEOUT = 3000 * Number(process.env['WEIR_TIME_FACTOR'] ?? 1);
+const SLOWNESS = Number(process.env['WEIR_TIME_FACTOR'] ?? 1);
+const TIMEOUT = 3000 * SLOWNESS;
 const servers = new Map<string, Server | UdpSocket>();
 const held = new Map<number, Socket>();
 let nextHeld = 1;
@@ -307,8 +308,11 @@ function startLoad(target: Target, concurrency: number): { stop: boolean; finish
   let ok = 0;
   const errors: string[] = [];
   const who: Record<string, number> = {};
+  /* an emulated processor has other work as well */
+  const pause = SLOWNESS > 1 ? 5 * SLOWNESS : 0;
   const worker = async (): Promise<void> => {
     while (!state.stop) {
+      if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
       try {
         const reply = await get(target);
         ok++;

@@ -1,12 +1,14 @@
 /** The table `weir` in nftables itself: what was written is what is read, and changes are differences. */
+import { execFileSync } from 'node:child_process';
 import test from 'ava';
 import { plan, type Row, toRows } from '../../src/core/plan.js';
 import { parseTable } from '../../src/ipvs/nft.js';
+import { refusalReason } from '../../src/ipvs/refusals.js';
 import { tableChanges, versionSet, wholeTable } from '../../src/ipvs/ruleset.js';
-import { run } from './world.js';
-import { execFileSync } from 'node:child_process';
+import { ip } from '../helpers/model.js';
+import { batch, type Inhabitant, run, sysctl, World } from './world.js';
 
-const OPTIONS = { segment: { 4: 1440, 6: 1400 }, masqueradeAll: false };
+const OPTIONS = { segment: { 4: 1440, 6: 1400 }, masqueradeAll: false, serviceCidr: [] };
 const row = (table: string, key: string, value = ''): Row => ({ table, key, value });
 const ROWS = toRows([
   row('vips4', '10.96.0.10'),
@@ -23,8 +25,8 @@ const ROWS = toRows([
   row('admitted_tcp4', '192.0.2.80 . 80 . 192.168.1.7'),
   row('admitted_tcp6', '2001:db8::80 . 80 . fd00:7::/64'),
   row('dsr6', '2001:db8::80 . tcp . 80'),
-  row('refused_outside4', '10.96.0.11 . tcp . 80', 'drop'),
-  row('refused_inside4', '10.96.0.11 . tcp . 80', 'goto refuse'),
+  row('refused_outside4', '10.96.0.11 . tcp . 80', 'goto no_local_endpoint'),
+  row('refused_inside4', '10.96.0.11 . tcp . 80', 'goto no_endpoint'),
   row('tunnel_sources4', '10.0.0.2'),
   row('tunnel_sources6', 'fd00:7::/64'),
   row('inside_devices', 'lo'),
@@ -50,7 +52,7 @@ test('rows of every set and map are read back as they were written, and changed 
   const next = toRows([
     ...[...ROWS.values()].filter(({ table }) => table !== 'vips4' && table !== 'outside4'),
     row('outside4', '10.0.0.1 . tcp . 30080', '1459617799'),
-    row('refused_outside6', 'fd00:96::11 . tcp . 80', 'goto refuse'),
+    row('refused_outside6', 'fd00:96::11 . tcp . 80', 'goto no_endpoint'),
   ]);
   nft(['-f', '-'], tableChanges(plan(ROWS, next, {})));
   t.deepEqual(plan(read().rows, next, {}), []);
@@ -62,4 +64,67 @@ test('rows of every set and map are read back as they were written, and changed 
     versionSet({ ...OPTIONS, segment: { 4: 1400, 6: 1360 } }),
     'other chains are another version',
   );
+});
+
+test('what a service refuses or drops is answered as it should be, and remembered by its reason', async (t) => {
+  await using world = await World.create();
+  const node = world.node('node-a', 1);
+  const local = await world.inhabit('local', node.space);
+  const [vip, lost, nobodys] = ['10.96.0.10', '10.96.0.11', '10.96.0.99'];
+  for (const address of [vip, lost, nobodys]) world.routeAddress(address, node);
+  sysctl(node.space, { 'net.ipv4.ip_forward': 1 });
+  batch(node.space, [`addr add ${vip}/32 dev lo`, `addr add ${lost}/32 dev lo`]);
+  const rows = [
+    ...[vip, lost].map((address) => row('vips4', address)),
+    ...[80, 81].map((port) => row('services4', `${vip} . tcp . ${port}`)),
+    row('services4', `${lost} . udp . 53`),
+    row('refused_outside4', `${vip} . tcp . 80`, 'goto no_endpoint'),
+    row('refused_inside4', `${vip} . tcp . 80`, 'goto no_endpoint'),
+    row('refused_outside4', `${lost} . udp . 53`, 'goto no_local_endpoint'),
+    row('restricted4', `${vip} . tcp . 81`),
+    row('admitted_tcp4', `${vip} . 81 . 10.8.0.0/16`),
+    row('inside_devices', 'lo'),
+  ];
+  const serviceCidr = [{ address: ip('10.96.0.0'), bits: 12 }];
+  const load = (text: string): Buffer =>
+    execFileSync('ip', ['netns', 'exec', node.space, '/usr/sbin/nft', '-f', '-'], { input: text });
+  load(wholeTable(toRows(rows), { ...OPTIONS, serviceCidr }));
+
+  const tcp = (who: Inhabitant, host: string, port: number): Promise<string> =>
+    who.fails(who.gets(host, port, { timeout: 500 }));
+  const udp = (who: Inhabitant, host: string, port: number): Promise<string> =>
+    who.fails(who.asks(host, port, { timeout: 500 }));
+  const { client } = world;
+  t.regex(await tcp(client, vip, 80), /ECONNREFUSED/, 'no endpoint');
+  t.regex(await tcp(local, vip, 80), /ECONNREFUSED/, 'no endpoint, for a process of the node');
+  t.regex(await udp(client, lost, 53), /timeout/, 'no local endpoint');
+  t.regex(await tcp(client, vip, 81), /timeout/, 'not of the range');
+  t.regex(await tcp(client, vip, 4444), /ECONNREFUSED/, 'unknown port');
+  t.regex(await udp(client, vip, 4444), /ECONNREFUSED/, 'unknown port');
+  for (const who of [client, local]) {
+    t.regex(await tcp(who, nobodys, 80), /ECONNREFUSED/, `nobody’s address, ${who.name}`);
+    t.regex(await udp(who, nobodys, 53), /ECONNREFUSED/, `nobody’s address, ${who.name}`);
+  }
+
+  const table = parseTable(node.run('/usr/sbin/nft', '-j', 'list', 'table', 'inet', 'weir'));
+  t.deepEqual(plan(table.rows, toRows(rows), {}), [], 'records are no rows');
+  const seen = table.records.map(({ source, destination, port, ...record }) =>
+    [refusalReason(record), record.protocol, source, destination, port].join(' '),
+  );
+  t.deepEqual(
+    seen.sort(),
+    [
+      `no-endpoint tcp 10.9.0.10 ${vip} 80`,
+      `no-endpoint tcp ${vip} ${vip} 80`,
+      `no-local-endpoint udp 10.9.0.10 ${lost} 53`,
+      `source-range tcp 10.9.0.10 ${vip} 81`,
+      `unallocated tcp 10.0.0.1 ${nobodys} 80`,
+      `unallocated tcp 10.9.0.10 ${nobodys} 80`,
+      `unallocated udp 10.0.0.1 ${nobodys} 53`,
+      `unallocated udp 10.9.0.10 ${nobodys} 53`,
+      `unknown-port tcp 10.9.0.10 ${vip} 4444`,
+      `unknown-port udp 10.9.0.10 ${vip} 4444`,
+    ].sort(),
+  );
+  t.true(table.records.every(({ count, age }) => count >= 1 && age >= 0 && age < 60));
 });

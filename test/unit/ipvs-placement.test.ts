@@ -11,6 +11,7 @@ import { endpoint, HTTP, ip, ips, service, settings, slice } from '../helpers/mo
 const VIEW: NodeView = {
   own: new Set(ips('192.0.2.1', '2001:db8::1')),
   nodeAddress: (name) => (name === 'node-2' ? ip('192.0.2.2') : undefined),
+  isOnLink: (address) => address !== '10.1.0.3',
 };
 const ENDPOINTS = [endpoint('10.1.0.1', { nodeName: 'node-1' }), endpoint('10.1.0.2'), endpoint('10.1.0.3')];
 
@@ -123,14 +124,14 @@ const CASES: readonly Case[] = [
     ],
   },
   {
-    name: 'DSR on one link sends packets on as they are, but to its own endpoints',
+    name: 'DSR on one link sends packets on as they are, but to its own endpoints, and none through a gateway',
     fields: {
       externalIps: ips('198.51.100.1'),
       ports: [{ ...HTTP, port: 8080 }],
       annotations: { 'weir.io/forwarding': 'dsr-l2' },
     },
     servers: {
-      ...each('-t 198.51.100.1:8080', MH, { ...ALL, '10.1.0.2:8080': '-g -w 1', '10.1.0.3:8080': '-g -w 1' }),
+      ...each('-t 198.51.100.1:8080', MH, { '10.1.0.1:8080': '-m -w 1', '10.1.0.2:8080': '-g -w 1' }),
       ...each('-f M0', MH, ALL),
     },
     rows: [
@@ -148,8 +149,8 @@ const CASES: readonly Case[] = [
     rows: [
       'services4 10.96.0.1 . tcp . 80',
       'vips4 10.96.0.1',
-      'refused_outside4 10.96.0.1 . tcp . 80 : goto refuse',
-      'refused_inside4 10.96.0.1 . tcp . 80 : goto refuse',
+      'refused_outside4 10.96.0.1 . tcp . 80 : goto no_endpoint',
+      'refused_inside4 10.96.0.1 . tcp . 80 : goto no_endpoint',
     ],
   },
   {
@@ -183,8 +184,8 @@ const CASES: readonly Case[] = [
     rows: [
       'services4 10.96.0.1 . tcp . 80',
       'vips4 10.96.0.1',
-      'refused_outside4 10.96.0.1 . tcp . 80 : goto refuse',
-      'refused_inside4 10.96.0.1 . tcp . 80 : goto refuse',
+      'refused_outside4 10.96.0.1 . tcp . 80 : goto no_endpoint',
+      'refused_inside4 10.96.0.1 . tcp . 80 : goto no_endpoint',
     ],
   },
   {
@@ -196,7 +197,7 @@ const CASES: readonly Case[] = [
       'services4 198.51.100.1 . tcp . 80',
       'vips4 198.51.100.1',
       'inside4 198.51.100.1 . tcp . 80 : M0',
-      'refused_outside4 198.51.100.1 . tcp . 80 : drop',
+      'refused_outside4 198.51.100.1 . tcp . 80 : goto no_local_endpoint',
     ],
   },
 ];

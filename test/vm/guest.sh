@@ -1,7 +1,7 @@
 #!/bin/bash
-# The second program in the guest, on the host's files: what a test expects of a machine, then the command of /run/job/job.
+# The second program in the guest, on the host's files: what a test expects of a machine, then the commands of /run/job/job.
 # shellcheck source=/dev/null
-. /run/job/job # sets MODULES, DIRECTORY and COMMAND and exports the environment
+. /run/job/job # sets MODULES and DIRECTORY, exports the environment, and defines commands
 modules=/lib/modules/$(uname -r)
 mkdir -p "$modules" /dev/pts /dev/shm /run/lock /run/netns
 mount --bind "$MODULES" "$modules"
@@ -17,9 +17,12 @@ ulimit -n 65536
 ulimit -l unlimited
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 cd "$DIRECTORY" || cd /
-stty -F /dev/ttyS0 raw -echo
-setsid "${COMMAND[@]}" </dev/null >/dev/ttyS0 2>&1
-status=$?
-stty -F /dev/ttyS0 raw -echo # waits until all of the output has left
-echo "$status" >/run/job/status
+
+# NUMBER LIMIT WORD...: what the command says is in NUMBER.output while it runs, its status in NUMBER.status when it has ended
+command() {
+  timeout --kill-after=10 "$2" "${@:3}" </dev/null >"/run/job/$1.output" 2>&1
+  echo $? >"/run/job/$1.status.tmp"
+  mv "/run/job/$1.status.tmp" "/run/job/$1.status"
+}
+commands
 /bin/busybox poweroff -f

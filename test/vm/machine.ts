@@ -1,8 +1,8 @@
 /**
- * One boot of one kernel under QEMU for one command. The guest sees the host's files through a layer that forgets what is
- * written, and has no network device. Under emulation it takes 4 s to the command, which then runs about twenty times slower.
+ * One boot of one kernel under QEMU for a list of commands. The guest sees the host's files through a layer that forgets what is
+ * written, and has no network device. Under emulation it takes 4 s to the first command, which then runs about twenty times slower.
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,15 +13,15 @@ import type { Kernel } from './kernels.js';
 
 const SOURCES = fileURLToPath(new URL('../../../test/vm/', import.meta.url));
 const COMMAND_LINE =
-  'console=ttyS1 quiet loglevel=5 panic=-1 oops=panic mitigations=off nokaslr no_timer_check tsc=reliable ' +
+  'console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigations=off nokaslr no_timer_check tsc=reliable ' +
   'random.trust_cpu=on audit=0 apparmor=0 selinux=0 cgroup_no_v1=all net.ifnames=0 nowatchdog rcupdate.rcu_expedited=1 ' +
   'cryptomgr.notests initcall_blacklist=ahci_pci_driver_init';
 
-export interface Job {
-  readonly command: readonly string[];
+export interface Command {
+  readonly words: readonly string[];
   /** Besides PATH and HOME. */
-  readonly environment?: Readonly<Record<string, string>>;
-  /** s until the machine is switched off. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** s until it is ended, with status 124. */
   readonly limit: number;
 }
 
@@ -41,30 +41,68 @@ export function missing(): string {
   return lacking.length > 0 ? `${lacking.join(', ')} not found: scripts/install-packages installs them` : '';
 }
 
-/** Throws where the time is over or the guest ends without a status, with the end of what it said. */
-export async function boot(kernel: Kernel, job: Job): Promise<Outcome> {
-  const place = mkdtempSync(join(tmpdir(), 'weir-vm-'));
-  try {
+/** A guest that carries out its commands one after the other, and then switches itself off. */
+export class Machine implements Disposable {
+  readonly #kernel: Kernel;
+  /** What the guest has as /run/job. */
+  readonly #place: string;
+  readonly #child: ChildProcess;
+  #complaint = '';
+
+  private constructor(kernel: Kernel, place: string) {
+    this.#kernel = kernel;
+    this.#place = place;
+    this.#child = emulate(place, kernel);
+    this.#child.stderr?.on('data', (chunk: Buffer) => (this.#complaint += chunk.toString()));
+    this.#child.on('error', (error) => (this.#complaint += error.message));
+  }
+
+  static boot(kernel: Kernel, commands: readonly Command[]): Machine {
+    const place = mkdtempSync(join(tmpdir(), 'weir-vm-'));
     copyFileSync(join(SOURCES, 'guest.sh'), join(place, 'guest.sh'));
-    writeFileSync(join(place, 'job'), jobText(kernel, job));
+    writeFileSync(join(place, 'job'), jobText(kernel, commands));
     writeFileSync(join(place, 'initramfs'), initramfs(kernel, readFileSync(join(SOURCES, 'init.sh'), 'utf8')));
-    const output = await emulate(place, kernel, job.limit);
-    const status = join(place, 'status');
-    if (existsSync(status)) return { status: Number(readFileSync(status, 'utf8')), output };
-    const log = readFileSync(join(place, 'console'), 'utf8').slice(-4000);
-    throw new Error(`Linux ${kernel.release} told no status within ${job.limit} s\n${output.slice(-4000)}\n${log}`);
-  } finally {
-    rmSync(place, { recursive: true, force: true });
+    return new Machine(kernel, place);
+  }
+
+  /** What became of a command, once it has ended. Throws where the guest ends without it, with the end of what it said. */
+  async outcome(index: number): Promise<Outcome> {
+    const status = join(this.#place, `${index}.status`);
+    while (!existsSync(status)) {
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null) throw new Error(this.#lastWords(index));
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    return { status: Number(readFileSync(status, 'utf8')), output: this.#read(`${index}.output`) };
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.kill('SIGKILL');
+    rmSync(this.#place, { recursive: true, force: true });
+  }
+
+  #lastWords(index: number): string {
+    const words = [this.#complaint, this.#read(`${index}.output`).slice(-4000), this.#read('console').slice(-4000)];
+    return `Linux ${this.#kernel.release} ended before command ${index} did\n${words.join('\n')}`;
+  }
+
+  #read(name: string): string {
+    const path = join(this.#place, name);
+    return existsSync(path) ? readFileSync(path, 'utf8') : '';
   }
 }
 
-function jobText(kernel: Kernel, { command, environment = {} }: Job): string {
+/** A script of bash; guest.sh has the function `command`. */
+function jobText(kernel: Kernel, commands: readonly Command[]): string {
   const { PATH = '', HOME = '/root' } = process.env;
-  const exported = Object.entries({ PATH, HOME, TERM: 'dumb', ...environment });
-  const lines = exported.map(([name, value]) => `export ${name}=${quoted(value)}`);
-  const words = command.map(quoted).join(' ');
-  const rest = [`MODULES=${quoted(modulesOf(kernel))}`, `DIRECTORY=${quoted(process.cwd())}`, `COMMAND=(${words})`];
-  return [...lines, ...rest, ''].join('\n');
+  const exported = Object.entries({ PATH, HOME, TERM: 'dumb' }).map(
+    ([name, value]) => `export ${name}=${quoted(value)}`,
+  );
+  const settings = [`MODULES=${quoted(modulesOf(kernel))}`, `DIRECTORY=${quoted(process.cwd())}`];
+  const lines = commands.map(({ words, environment, limit }, index) => {
+    const own = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+    return `  command ${index} ${limit} ${['env', ...own, ...words].map(quoted).join(' ')}`;
+  });
+  return [...exported, ...settings, 'commands() {', '  :', ...lines, '}', ''].join('\n');
 }
 
 function quoted(text: string): string {
@@ -81,33 +119,23 @@ function vmlinux({ directory }: Kernel): string {
   return path;
 }
 
-function emulate(place: string, kernel: Kernel, limit: number): Promise<string> {
+function emulate(place: string, kernel: Kernel): ChildProcess {
   const share = (tag: string, path: string, more: string): string[] => [
     ...['-fsdev', `local,id=${tag},path=${path},security_model=none,multidevs=remap${more}`],
     ...['-device', `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`],
   ];
-  const child = spawn(
+  return spawn(
     'qemu-system-x86_64',
     [
       ...['-machine', 'q35', ...processor(), '-smp', '2', '-m', '2048'],
       ...['-nodefaults', '-no-user-config', '-display', 'none', '-monitor', 'none', '-no-reboot'],
       ...['-kernel', vmlinux(kernel), '-initrd', join(place, 'initramfs'), '-append', COMMAND_LINE],
-      ...['-chardev', 'stdio,id=out,signal=off', '-serial', 'chardev:out', '-serial', `file:${join(place, 'console')}`],
+      ...['-serial', `file:${join(place, 'console')}`],
       ...share('host', '/', ',readonly=on'),
       ...share('job', place, ''),
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
+    { stdio: ['ignore', 'ignore', 'pipe'] },
   );
-  const timer = setTimeout(() => child.kill('SIGKILL'), limit * 1000);
-  const chunks: Buffer[] = [];
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  return new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', () => {
-      clearTimeout(timer);
-      resolve(Buffer.concat(chunks).toString());
-    });
-  });
 }
 
 /** Hardware virtualisation only with the real vendor's module: what else calls itself /dev/kvm may not start a stock kernel. */
