@@ -2,11 +2,13 @@
 import type { Family, Ip } from '../core/net.js';
 import { familyOf, parseIp } from '../core/net.js';
 import { FIRST_MARK, MARK_MASK } from './marks.js';
-import { runTool } from './tools.js';
+import { needingModules, runTool } from './tools.js';
 
 export const SERVICE_DEVICE = 'weir-ipvs0';
 export const TUNNEL_DEVICES: Readonly<Record<Family, string>> = { v4: 'weir-ipip0', v6: 'weir-ip6ip0' };
 
+/** What ip says where the kernel cannot make a device. */
+const UNKNOWN_KIND = /Unknown device type|not supported/;
 /** Our table of routes, and the place of the rule that leads there: before `main`. */
 const TUNNEL_TABLE = 0x5757;
 const FAMILY_FLAG: Readonly<Record<Family, string>> = { v4: '-4', v6: '-6' };
@@ -24,9 +26,12 @@ export function readServiceAddresses(): Set<Ip> | undefined {
   return new Set(device.addr_info.flatMap(({ local = '' }) => parseIp(local) ?? []));
 }
 
+/** Throws WEIR_KERNEL_MODULE. */
 export function addServiceDevice(): void {
   const change = `link set ${SERVICE_DEVICE}`;
-  batch([`link add ${SERVICE_DEVICE} type dummy`, `${change} addrgenmode none`, `${change} up`]);
+  needingModules(['dummy'], UNKNOWN_KIND, () =>
+    batch([`link add ${SERVICE_DEVICE} type dummy`, `${change} addrgenmode none`, `${change} up`]),
+  );
 }
 
 /** A packet for such an address is for this node. Nobody is asked whether the address is taken: every node has it. */
@@ -39,7 +44,7 @@ export function changeServiceAddresses(add: readonly Ip[], remove: readonly Ip[]
   ]);
 }
 
-/** Opens tunnels that lead to these addresses of the node; a device that leads to another is made anew. */
+/** Opens tunnels that lead to these addresses of the node; a device that leads to another is made anew. Throws WEIR_KERNEL_MODULE. */
 export function followTunnels(ends: Readonly<Partial<Record<Family, Ip>>>): void {
   const links = JSON.parse(runTool('ip', ['-j', 'link', 'show'])) as readonly {
     readonly ifname: string;
@@ -60,7 +65,7 @@ export function followTunnels(ends: Readonly<Partial<Record<Family, Ip>>>): void
     ];
     return [...(known ? [`link del ${name}`] : []), ...(end === undefined ? [] : fresh)];
   });
-  batch(lines);
+  needingModules(['ipip', 'ip6_tunnel'], UNKNOWN_KIND, () => batch(lines));
 }
 
 /** Names of those of our devices that are there. */

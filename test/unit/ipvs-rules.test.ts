@@ -1,6 +1,7 @@
 /** Draining, schedulers, settings and the node's rows of the IPVS dataplane. */
 import test from 'ava';
 import type { Protocol } from '../../src/core/net.js';
+import { WeirError } from '../../src/errors.js';
 import { parsePrefix, type Prefix } from '../../src/core/net.js';
 import type { Row } from '../../src/core/plan.js';
 import { withDraining } from '../../src/ipvs/drain.js';
@@ -9,6 +10,7 @@ import { nodeRows } from '../../src/ipvs/node-rows.js';
 import type { WantedServer } from '../../src/ipvs/placement.js';
 import { chooseSchedule } from '../../src/ipvs/schedule.js';
 import { reuseMode } from '../../src/ipvs/sysctls.js';
+import { needingModules } from '../../src/ipvs/tools.js';
 
 const HAVE =
   '-A -t 10.96.0.1:80 -s rr\n-a -t 10.96.0.1:80 -r 10.1.0.1:80 -m -w 1\n-a -t 10.96.0.1:80 -r 10.1.0.2:80 -m -w 1';
@@ -98,4 +100,19 @@ test('ranges of the cluster are the outermost prefixes, and stay as they are unt
     'of a family without ranges, every address is the cluster’s',
   );
   t.deepEqual(nodeRows(roles, { sources: undefined, cluster: undefined }, rows).filter(isRange), rows);
+});
+
+test('what fails for want of a kernel module names the module, anything else is told as it is', (t) => {
+  const failing = (message: string) => () => {
+    throw new WeirError('WEIR_TOOL', message);
+  };
+  const kind = /Unknown device type/;
+  const missing = t.throws(() =>
+    needingModules(['dummy'], kind, failing('run ip -batch -: Error: Unknown device type.')),
+  );
+  t.like(missing, { code: 'WEIR_KERNEL_MODULE', message: 'use IPVS: the kernel module dummy is not there' });
+  const other = t.throws(() =>
+    needingModules(['dummy'], kind, failing('run ip -batch -: RTNETLINK answers: File exists')),
+  );
+  t.like(other, { code: 'WEIR_TOOL' });
 });
