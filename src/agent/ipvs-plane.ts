@@ -5,7 +5,7 @@ import type { DesiredService } from '../core/desired.js';
 import type { Problem } from '../core/model.js';
 import type { Ip } from '../core/net.js';
 import { onLinkPrefixes } from '../core/network.js';
-import { plan, type Row } from '../core/plan.js';
+import { plan, type Row, rowKey } from '../core/plan.js';
 import { type Deadlines, withDraining } from '../ipvs/drain.js';
 import { foreignChanges } from '../ipvs/foreign.js';
 import { commands } from '../ipvs/ipvsadm-text.js';
@@ -22,7 +22,7 @@ import { ensureStateDirectory, type IpvsState, networkNamespace, readState, writ
 import { neededSettings } from '../ipvs/sysctls.js';
 import { unavailable } from '../ipvs/unavailable.js';
 import { matchText, type VirtualServers } from '../ipvs/virtual.js';
-import { addressesOf, type NodeAddresses, viewOf, wanted } from '../ipvs/wanted.js';
+import { addressesOf, lostRows, type NodeAddresses, viewOf, wanted } from '../ipvs/wanted.js';
 import type { PolicyTarget } from '../ipvs/policy-rows.js';
 import type { Measures } from '../metrics/weir.js';
 import type { AgentOptions } from '../options.js';
@@ -227,6 +227,7 @@ export class IpvsPlane implements Plane {
     const { rows, ...want } = wanted(this.#placed.values(), this.#facts.roles, this.#facts, known);
     const free = this.#free(want.servers, have);
     const { servers, deadlines } = withDraining(have, free, this.#deadlines, Date.now(), this.#options.drainTimeout);
+    for (const row of lostRows(free, servers)) rows.set(rowKey(row), row);
     const { puts, removals } = commands(have, servers);
     runCommands(puts);
     const writes = this.#syncTable(rows);

@@ -1,6 +1,6 @@
 /** `weir diff` for the IPVS dataplane: virtual servers, the table `weir` and the addresses of weir-ipvs0. */
 import type { Problem } from '../core/model.js';
-import type { Row } from '../core/plan.js';
+import { type Row, rowKey } from '../core/plan.js';
 import type { Roles } from '../core/network.js';
 import { chooseDevices, clusterRanges, tunnelSources } from '../core/settings.js';
 import { readNetwork } from '../host/network.js';
@@ -14,7 +14,7 @@ import type { Members } from '../ipvs/policy-program.js';
 import { PolicyCompilation, type PolicyTarget } from '../ipvs/policy-rows.js';
 import { fixedChains, optionsOf } from '../ipvs/policy-table.js';
 import { readState, stateDirectory } from '../ipvs/state-file.js';
-import { addressesOf, serviceAddresses, viewOf, wanted } from '../ipvs/wanted.js';
+import { addressesOf, lostRows, serviceAddresses, viewOf, wanted } from '../ipvs/wanted.js';
 import type { StateOptions } from './agent-flags.js';
 import type { Context } from './context.js';
 import { desiredState, readObjects } from './desired-state.js';
@@ -42,6 +42,7 @@ export async function ipvsDifferences(options: StateOptions, context: Context): 
   const have = ownServers(kernel, new Set((known?.services ?? []).flatMap(addressesOf)));
   /* what is kept for its connections is no difference, however long ago its service let go of it */
   const { servers } = withDraining(have, want.servers, deadlines, 0, Number.MAX_SAFE_INTEGER);
+  for (const row of lostRows(want.servers, servers)) want.rows.set(rowKey(row), row);
   const policy = options.runFirewall ? policyDifferences(state.policy, roles) : [];
   if (!options.runServiceProxy && kernel.version === '') return policy;
   return [

@@ -25,7 +25,11 @@ export interface NodeView {
   isOnLink(address: Ip): boolean;
 }
 
-export type WantedServer = VirtualServer & { readonly protocol: Protocol };
+export interface WantedServer extends VirtualServer {
+  readonly protocol: Protocol;
+  /** To be in the table while no real server is left, not even for connections that it has: they end. */
+  readonly lost?: Row;
+}
 
 export interface Placed {
   readonly servers: readonly WantedServer[];
@@ -68,6 +72,7 @@ function placeFrontend(
       persistence: frontend.affinity,
       protocol,
       servers: real,
+      ...(variant === 'outside' || variant === 'inside' ? { lost: row(`lost_${variant}`, '', at) } : {}),
     });
   };
   if (!node.own.has(address)) rows.push(row('vips', '', address));

@@ -37,6 +37,7 @@ function declarations(): string[] {
           `set admitted_${protocol}${family} { type ${address} . inet_service . ${address}; flags interval; }`,
       ),
       ...['outside', 'inside', 'tunnelled'].map((name) => `map ${name}${family} { type ${frontend} : mark; }`),
+      ...['lost_outside', 'lost_inside'].map((name) => `set ${name}${family} { type ${frontend}; }`),
       ...['refused_outside', 'refused_inside'].map((name) => `map ${name}${family} { type ${frontend} : verdict; }`),
     ];
   });
@@ -108,9 +109,8 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): [name: s
         ...each((ip, n) => `${ip} daddr @vips${n} jump vips`),
       ],
     ],
-    /* connections go on with a backend that takes nothing new */
-    ['refused_outside', [ESTABLISHED, ...each((_, n, frontend) => `${frontend} vmap @refused_outside${n}`)]],
-    ['refused_inside', [ESTABLISHED, ...each((_, n, frontend) => `${frontend} vmap @refused_inside${n}`)]],
+    refused('outside'),
+    refused('inside'),
     /*
      * here the source is still the client's own; a set a protocol, because nft 1.0.6 cannot have `meta l4proto` in a key with
      * intervals: kernels refuse the conversion that it asks for
@@ -161,6 +161,13 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): [name: s
     ],
     ['masquerading', masquerading(masqueradeAll)],
   ];
+}
+
+/** Connections go on with a backend that takes nothing new, and end with the last backend that has any. */
+function refused(side: 'outside' | 'inside'): [name: string, lines: readonly string[]] {
+  const lost = each((_, n, frontend) => `ct state established ${frontend} @lost_${side}${n} goto no_endpoint`);
+  const refusals = each((_, n, frontend) => `${frontend} vmap @refused_${side}${n}`);
+  return [`refused_${side}`, [...lost, ESTABLISHED, ...refusals]];
 }
 
 /** Whose source is replaced, of connections to services that leave here. */

@@ -6,7 +6,7 @@ import { type Row, toRows } from '../core/plan.js';
 import { SERVICE_DEVICE } from './devices.js';
 import { type ClusterRanges, nodeRows } from './node-rows.js';
 import type { NodeView, Placed, WantedServer } from './placement.js';
-import { matchText } from './virtual.js';
+import { matchText, type VirtualServers } from './virtual.js';
 
 export interface Wanted {
   readonly servers: Map<string, WantedServer>;
@@ -32,6 +32,11 @@ export function wanted(placed: Iterable<Placed>, roles: Roles, ranges: ClusterRa
   const servers = all.flatMap((service) => service.servers).map((server) => [matchText(server.match), server] as const);
   const rows = [...all.flatMap((service) => service.rows), ...nodeRows(roles, ranges, known)];
   return { servers: new Map(servers), rows: toRows(rows) };
+}
+
+/** What the table is to say of the servers as they are with those that only keep their connections. */
+export function lostRows(wanted: ReadonlyMap<string, WantedServer>, servers: VirtualServers): Row[] {
+  return [...wanted].flatMap(([key, { lost }]) => (lost && servers.get(key)?.servers.size === 0 ? [lost] : []));
 }
 
 /** Addresses that weir-ipvs0 is to have. */

@@ -128,3 +128,29 @@ test('what a service refuses or drops is answered as it should be, and remembere
   );
   t.true(table.records.every(({ count, age }) => count >= 1 && age >= 0 && age < 60));
 });
+
+test('a connection ends with the last backend that has any, and not before', async (t) => {
+  await using world = await World.create();
+  const node = world.node('node-a', 1);
+  const vip = '10.96.0.10';
+  world.routeAddress(vip, node);
+  batch(node.space, [`addr add ${vip}/32 dev lo`]);
+  const server = await world.inhabit('server', node.space);
+  await server.serve(80);
+  const key = `${vip} . tcp . 80`;
+  const rows = [row('vips4', vip), row('services4', key)];
+  const load = (text: string): Buffer =>
+    execFileSync('ip', ['netns', 'exec', node.space, '/usr/sbin/nft', '-f', '-'], { input: text });
+  load(wholeTable(toRows(rows), OPTIONS));
+  const held = await world.client.holds(vip, 80);
+  load(tableChanges(plan(toRows([]), toRows([row('refused_outside4', key, 'goto no_local_endpoint')]), {})));
+  t.is((await world.client.speaks(held.id)).who, 'server', 'it goes on');
+  t.regex(await world.client.fails(world.client.gets(vip, 80, { timeout: 500 })), /timeout/, 'nothing new');
+  load(tableChanges(plan(toRows([]), toRows([row('lost_outside4', key)]), {})));
+  t.regex(await world.client.fails(world.client.speaks(held.id)), /ECONNRESET/, 'it is reset');
+  t.regex(
+    await world.client.fails(world.client.gets(vip, 80, { timeout: 500 })),
+    /timeout/,
+    'what is new is still dropped',
+  );
+});

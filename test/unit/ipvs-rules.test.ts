@@ -11,6 +11,7 @@ import type { WantedServer } from '../../src/ipvs/placement.js';
 import { chooseSchedule } from '../../src/ipvs/schedule.js';
 import { reuseMode } from '../../src/ipvs/sysctls.js';
 import { needingModules } from '../../src/ipvs/tools.js';
+import { lostRows } from '../../src/ipvs/wanted.js';
 
 const HAVE =
   '-A -t 10.96.0.1:80 -s rr\n-a -t 10.96.0.1:80 -r 10.1.0.1:80 -m -w 1\n-a -t 10.96.0.1:80 -r 10.1.0.2:80 -m -w 1';
@@ -115,4 +116,16 @@ test('what fails for want of a kernel module names the module, anything else is 
     needingModules(['dummy'], kind, failing('run ip -batch -: RTNETLINK answers: File exists')),
   );
   t.like(other, { code: 'WEIR_TOOL' });
+});
+
+test('a virtual server is lost once it has no real server left, not even one that only keeps its connections', (t) => {
+  const lost = { table: 'lost_outside4', key: '10.96.0.1 . tcp . 80', value: '' };
+  const have = parseSaved(HAVE);
+  const want = new Map(
+    [...have].map(([key, server]) => [key, { ...server, protocol: 'TCP' as const, servers: new Map(), lost }]),
+  );
+  const leaving = withDraining(have, want, new Map(), 1000, 300);
+  t.deepEqual(lostRows(want, leaving.servers), []);
+  const over = withDraining(have, want, leaving.deadlines, 1300, 300);
+  t.deepEqual(lostRows(want, over.servers), [lost]);
 });
