@@ -65,6 +65,8 @@ export class IpvsPlane implements Plane {
   readonly #bpf: AfterBpf;
   #timer: NodeJS.Timeout | undefined;
   #loadsRead = 0;
+  /** What is wanted is to be compared with what is there. */
+  #stale = true;
   readonly #watch = new IpvsWatch();
   readonly #log: Log;
   /** Services of which it was said that IPVS has not all that they ask for. */
@@ -118,16 +120,20 @@ export class IpvsPlane implements Plane {
 
   follow(facts: NodeFacts): number {
     const before = this.#fingerprint();
-    if (facts.network !== this.#facts.network) this.#watch.touch();
+    if (linksOf(facts) !== linksOf(this.#facts)) this.#watch.touch();
     this.#facts = facts;
     if (facts.nodes) {
       const addresses = [...facts.nodes.values()].map((node) => [node.name, node.internalIps] as const);
       this.#nodes = Object.fromEntries(addresses);
     }
-    if (this.#fingerprint() !== before) this.#placeAll();
+    if (this.#fingerprint() !== before) {
+      this.#placeAll();
+      this.#stale = true;
+    }
     const opened = this.#firewall.openBridges(facts);
     if (Object.keys(opened).length > 0) this.#sysctls = { ...opened, ...this.#sysctls };
-    return this.#firewall.follow(facts) + this.#sync();
+    /* neighbours come and go all the time, and change nothing here */
+    return this.#firewall.follow(facts) + (this.#stale ? this.#sync() : 0);
   }
 
   enforce(policy: PolicyTarget): number {
@@ -173,6 +179,7 @@ export class IpvsPlane implements Plane {
   recover(): void {
     this.#kernel = readKernel(this.#proxy);
     this.#firewall.recover();
+    this.#stale = true;
   }
 
   /** Looks where anything has happened. The next `follow` undoes what another hand has done. */
@@ -234,6 +241,7 @@ export class IpvsPlane implements Plane {
     const devices = syncDevices(this.#kernel, rows, this.#facts.roles.uplinks);
     this.#kernel = devices.kernel;
     runCommands(removals);
+    this.#stale = false;
     this.#deadlines = deadlines;
     const others = [...this.#kernel.servers].filter(([key]) => !have.has(key));
     this.#kernel = { ...this.#kernel, servers: new Map([...others, ...servers]) };
@@ -281,10 +289,16 @@ export class IpvsPlane implements Plane {
     return viewOf(this.#facts.network, this.#facts.roles.uplinks, this.#nodes);
   }
 
-  /** What a placed service depends on besides itself. */
+  /** What all that is wanted depends on besides the services themselves. */
   #fingerprint(): string {
-    const { network, roles } = this.#facts;
-    return JSON.stringify([[...this.#view().own].sort(), onLinkPrefixes(network, roles.uplinks), this.#nodes]);
+    const { network, roles, sources, cluster } = this.#facts;
+    const devices = [...roles.uplinks, ...roles.pods, ...roles.bridges].map(({ name, mtu, master }) => [
+      name,
+      mtu,
+      master,
+    ]);
+    const addresses = [[...this.#view().own].sort(), onLinkPrefixes(network, roles.uplinks), this.#nodes];
+    return JSON.stringify([devices, addresses, sources, cluster]);
   }
 
   #write(): void {
@@ -298,4 +312,9 @@ export class IpvsPlane implements Plane {
     };
     writeState(this.#directory, state);
   }
+}
+
+/** What tells that somebody has been at addresses. */
+function linksOf({ network }: NodeFacts): string {
+  return JSON.stringify(network.links.map(({ name, up, addresses }) => [name, up, addresses.map(({ ip }) => ip)]));
 }
