@@ -108,6 +108,45 @@ test('what another hand does to the table is named, and mended', async (t) => {
   t.is(await asks(friend, web.v4), '');
 });
 
+test('endpoints and policies are listed with the agent dead, with the rules that allow', async (t) => {
+  await using place = await open('routed');
+  const { web, friend, node, agent } = place;
+  const everything = policy(
+    'all',
+    { podSelector: {}, policyTypes: ['Egress'], egress: [{}] },
+    { 'weir.io/mode': 'audit' },
+  );
+  await apply(place, lets('friend', { 'weir.io/deny-action': 'reject' }), everything);
+  t.is(await asks(friend, web.v4), '');
+  await agent.kill();
+  const endpoints = node.weir<Record<string, unknown>[]>('endpoint', 'list');
+  t.is(endpoints.length, 6, 'three pods of two addresses');
+  const endpoint = endpoints.find(({ address }) => address === web.v4);
+  t.like(endpoint, {
+    pod: 'shop/web',
+    ingress: {
+      policies: ['shop/web'],
+      action: 'reject',
+      rules: [{ rule: 'shop/web ingress[0]', anyone: false, ports: 'tcp/80' }],
+    },
+    egress: null,
+    auditIngress: null,
+    auditEgress: {
+      policies: ['shop/all'],
+      action: 'drop',
+      rules: [{ rule: 'shop/all egress[0]', anyone: true, ports: 'everything' }],
+    },
+  });
+  t.truthy(endpoint?.['device'], 'the device is known');
+  t.deepEqual(node.weir<unknown[]>('policy', 'list'), [
+    {
+      ...{ namespace: 'shop', name: 'all', mode: 'audit', directions: ['egress'] },
+      pods: ['shop/friend', 'shop/stranger', 'shop/web'],
+    },
+    { namespace: 'shop', name: 'web', mode: 'enforce', directions: ['ingress'], pods: ['shop/web'] },
+  ]);
+});
+
 test('cleanup takes away the tables of policy, and nobody else’s', async (t) => {
   await using place = await open('bridge');
   const { web, stranger, node, agent } = place;
