@@ -21,6 +21,7 @@ import { unavailable } from '../ipvs/unavailable.js';
 import { matchText, type VirtualServers } from '../ipvs/virtual.js';
 import { addressesOf, type NodeAddresses, viewOf, wanted } from '../ipvs/wanted.js';
 import type { PolicyTarget } from '../ipvs/policy-rows.js';
+import { describeError } from '../errors.js';
 import type { Measures } from '../metrics/weir.js';
 import type { AgentOptions } from '../options.js';
 import { AfterBpf } from './after-bpf.js';
@@ -30,6 +31,7 @@ import { IpvsWatch } from './ipvs-watch.js';
 import type { Log } from './log.js';
 import { NftFirewall } from './nft-firewall.js';
 import type { NodeFacts, Plane } from './plane.js';
+import { PodNamesFile } from './pod-names-file.js';
 
 /** ms between looks at all that the kernel has, whether anything has changed or not. */
 const INTERVAL = 30_000;
@@ -63,6 +65,7 @@ export class IpvsPlane implements Plane {
   #timer: NodeJS.Timeout | undefined;
   #loadsRead = 0;
   readonly #watch = new IpvsWatch();
+  readonly #podNames: PodNamesFile;
   readonly #log: Log;
   /** Services of which it was said that IPVS has not all that they ask for. */
   readonly #warned = new Set<string>();
@@ -79,6 +82,7 @@ export class IpvsPlane implements Plane {
     this.#log = log;
     this.#report = report;
     this.#directory = ensureStateDirectory(options.bpfRoot);
+    this.#podNames = new PodNamesFile(this.#directory, (error) => log('warn', describeError(error)));
     const state = readState(this.#directory);
     this.#facts = facts;
     this.#nodes = state?.nodes ?? {};
@@ -129,6 +133,10 @@ export class IpvsPlane implements Plane {
 
   enforce(policy: PolicyTarget): number {
     return this.#firewall.enforce(policy, this.#facts);
+  }
+
+  namePods(pods: ReadonlyMap<Ip, string>): void {
+    this.#podNames.follow(pods);
   }
 
   services(): string[] {
@@ -204,6 +212,7 @@ export class IpvsPlane implements Plane {
 
   [Symbol.dispose](): void {
     this.#bpf[Symbol.dispose]();
+    this.#podNames[Symbol.dispose]();
     clearInterval(this.#timer);
     this.#watch[Symbol.dispose]();
   }

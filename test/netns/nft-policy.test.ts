@@ -83,6 +83,8 @@ for (const shape of ['routed', 'bridge'] as const) {
       .filter(({ source, port }) => source === stranger.v4 && port === 80);
     t.like(drop, { reason: 'policy-ingress', direction: 'ingress', protocol: 'TCP', pod: 'shop/web' });
     t.deepEqual(drop?.['policies'], ['shop/web']);
+    t.like(drop, { sourceName: 'shop/stranger', destinationName: 'shop/web', peer: 'shop/stranger' });
+    t.deepEqual(drop?.['nearest'], { rule: 'shop/web ingress[0]', lacks: ['allows tcp/80 from other peers'] });
     await agent.restart();
     t.is(agent.changedAtStart, 0, 'what is there is adopted');
     await apply(place, lets('friend', { 'weir.io/deny-action': 'reject' }));
