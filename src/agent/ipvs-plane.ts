@@ -184,15 +184,15 @@ export class IpvsPlane implements Plane {
   inspect(): readonly string[] {
     if (!this.#watch.changed()) return [];
     const known = this.#kernel;
-    this.recover();
-    const changes = foreignChanges(known, this.#kernel);
+    this.#kernel = readKernel(this.#proxy);
+    const changes = [...foreignChanges(known, this.#kernel), ...this.#firewall.recover()];
     const faults = this.#firewall.faults();
     if (changes.length === 0) return faults;
     const shown = changes.slice(0, SHOWN).join(', ') + (changes.length > SHOWN ? `, +${changes.length - SHOWN}` : '');
     this.#log('warn', `another program has changed what is Weir's: put back: ${shown}`);
     this.#watch.touch();
     return [
-      'another program has changed virtual servers, the table inet weir or addresses: they are put back',
+      'another program has changed virtual servers, tables of nftables or addresses: they are put back',
       ...faults,
     ];
   }

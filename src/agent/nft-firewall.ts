@@ -3,6 +3,7 @@ import { bindings } from '../core/network.js';
 import { readSysctl } from '../host/sysctl.js';
 import { applyRuleset } from '../ipvs/nft.js';
 import { BRIDGE_TABLE, bridgeChange, bridgeRows, bridgeVersion } from '../ipvs/policy-bridge.js';
+import { foreignPolicy } from '../ipvs/policy-foreign.js';
 import { type PolicyKernel, readPolicyTable, removePolicyTable } from '../ipvs/policy-kernel.js';
 import { BRIDGE_SETTINGS } from '../ipvs/sysctls.js';
 import type { PolicyTarget } from '../ipvs/policy-rows.js';
@@ -77,9 +78,12 @@ export class NftFirewall {
     return {};
   }
 
-  recover(): void {
-    this.#tables.recover();
-    this.#bridge = readPolicyTable(BRIDGE_TABLE);
+  /** Reads the kernel again. Returns what another hand has changed there, in words for the log; the next `follow` undoes it. */
+  recover(): string[] {
+    const known = this.#bridge;
+    const bridge = readPolicyTable(BRIDGE_TABLE);
+    this.#bridge = bridge;
+    return [...this.#tables.recover(), ...(this.#target ? foreignPolicy(known, bridge, BRIDGE_TABLE) : [])];
   }
 
   /** What is missing. */

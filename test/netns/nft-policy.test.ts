@@ -110,6 +110,18 @@ test('what another hand does to the table is named, and mended', async (t) => {
   t.is(await asks(friend, web.v4), '');
 });
 
+test('a running agent names what another hand does to the table, and mends it within seconds', async (t) => {
+  await using place = await open('routed');
+  const { web, stranger, node, agent } = place;
+  await apply(place, lets('friend'));
+  t.regex(await asks(stranger, web.v4), /timeout/);
+  t.notRegex(agent.log, /another program has changed/, 'what the agent does itself is nobody else’s');
+  node.run('/usr/sbin/nft', 'delete', 'element', 'inet', 'weir-policy', 'ingress4', `{ ${web.v4} }`);
+  await new Promise((resolve) => setTimeout(resolve, 4000));
+  t.regex(await asks(stranger, web.v4), /timeout/);
+  t.regex(agent.log, /another program has changed .*inet weir-policy: -ingress4/);
+});
+
 test('endpoints and policies are listed with the agent dead, with the rules that allow', async (t) => {
   await using place = await open('routed');
   const { web, friend, node, agent } = place;
