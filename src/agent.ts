@@ -163,7 +163,7 @@ export class Agent implements Disposable {
   /** Policy first: what is served anew is judged by what holds now. */
   #enforce(first: boolean): number {
     const { classes, sets, subjects, pods } = this.#compiler.update();
-    if (first || this.#unenforced || pods.size > 0) this.#plane.namePods?.(this.#compiler.state.pods);
+    if (first || this.#unenforced || pods.size > 0) this.#plane.namePods(this.#compiler.state.pods);
     if (!first && !this.#unenforced && classes.size + sets.size + subjects.size === 0) return 0;
     this.#unenforced = true;
     const writes = this.#plane.enforce(this.#options.runFirewall ? this.#compiler.state : NO_POLICY);

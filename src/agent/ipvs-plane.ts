@@ -4,7 +4,6 @@ import { isDeepStrictEqual } from 'node:util';
 import type { DesiredService } from '../core/desired.js';
 import type { Problem } from '../core/model.js';
 import type { Ip } from '../core/net.js';
-import { onLinkPrefixes } from '../core/network.js';
 import { plan, type Row, rowKey } from '../core/plan.js';
 import { type Deadlines, withDraining } from '../ipvs/drain.js';
 import { foreignChanges } from '../ipvs/foreign.js';
@@ -13,10 +12,9 @@ import { runCommands } from '../ipvs/ipvsadm.js';
 import { adoptedMarks, type Kernel, ownServers, readKernel } from '../ipvs/kernel.js';
 import { readLoads } from '../ipvs/loads.js';
 import type { Marks } from '../ipvs/marks.js';
-import { applyRuleset, readCounters } from '../ipvs/nft.js';
+import { applyRuleset } from '../ipvs/nft.js';
 import { segmentOf } from '../ipvs/node-rows.js';
 import { type NodeView, type Placed, placeService, type WantedServer } from '../ipvs/placement.js';
-import { refusalReason } from '../ipvs/refusals.js';
 import { ruleCounts, tableChanges, versionSet, wholeTable } from '../ipvs/ruleset.js';
 import { ensureStateDirectory, type IpvsState, networkNamespace, readState, writeState } from '../ipvs/state-file.js';
 import { neededSettings } from '../ipvs/sysctls.js';
@@ -24,15 +22,19 @@ import { unavailable } from '../ipvs/unavailable.js';
 import { matchText, type VirtualServers } from '../ipvs/virtual.js';
 import { addressesOf, lostRows, type NodeAddresses, viewOf, wanted } from '../ipvs/wanted.js';
 import type { PolicyTarget } from '../ipvs/policy-rows.js';
+import { describeError } from '../errors.js';
 import type { Measures } from '../metrics/weir.js';
 import type { AgentOptions } from '../options.js';
 import { AfterBpf } from './after-bpf.js';
 import { syncDevices } from './ipvs-devices.js';
+import { fingerprintOf, linksOf } from './ipvs-node.js';
+import { refusalCounts } from './ipvs-reasons.js';
 import { applySettings } from './ipvs-settings.js';
 import { IpvsWatch } from './ipvs-watch.js';
 import type { Log } from './log.js';
 import { NftFirewall } from './nft-firewall.js';
 import type { NodeFacts, Plane } from './plane.js';
+import { PodNamesFile } from './pod-names-file.js';
 
 /** ms between looks at all that the kernel has, whether anything has changed or not. */
 const INTERVAL = 30_000;
@@ -68,6 +70,7 @@ export class IpvsPlane implements Plane {
   /** What is wanted is to be compared with what is there. */
   #stale = true;
   readonly #watch = new IpvsWatch();
+  readonly #podNames: PodNamesFile;
   readonly #log: Log;
   /** Services of which it was said that IPVS has not all that they ask for. */
   readonly #warned = new Set<string>();
@@ -84,6 +87,7 @@ export class IpvsPlane implements Plane {
     this.#log = log;
     this.#report = report;
     this.#directory = ensureStateDirectory(options.bpfRoot);
+    this.#podNames = new PodNamesFile(this.#directory, (error) => log('warn', describeError(error)));
     const state = readState(this.#directory);
     this.#facts = facts;
     this.#nodes = state?.nodes ?? {};
@@ -140,6 +144,10 @@ export class IpvsPlane implements Plane {
     return this.#firewall.enforce(policy, this.#facts);
   }
 
+  namePods(pods: ReadonlyMap<Ip, string>): void {
+    this.#podNames.follow(pods);
+  }
+
   services(): string[] {
     return [...this.#desired.keys()];
   }
@@ -186,27 +194,22 @@ export class IpvsPlane implements Plane {
   inspect(): readonly string[] {
     if (!this.#watch.changed()) return [];
     const known = this.#kernel;
-    this.recover();
-    const changes = foreignChanges(known, this.#kernel);
+    this.#kernel = readKernel(this.#proxy);
+    const changes = [...foreignChanges(known, this.#kernel), ...this.#firewall.recover()];
     const faults = this.#firewall.faults();
     if (changes.length === 0) return faults;
     const shown = changes.slice(0, SHOWN).join(', ') + (changes.length > SHOWN ? `, +${changes.length - SHOWN}` : '');
     this.#log('warn', `another program has changed what is Weir's: put back: ${shown}`);
     this.#watch.touch();
     return [
-      'another program has changed virtual servers, the table inet weir or addresses: they are put back',
+      'another program has changed virtual servers, tables of nftables or addresses: they are put back',
       ...faults,
     ];
   }
 
   /** What is forwarded IPVS counts by itself: ipvsadm -Ln --stats. */
   measure(): Measures {
-    const counters = [...readCounters()];
-    const reasons = counters.flatMap(([name, { packets, bytes }]) => {
-      const reason = refusalReason({ name });
-      return reason === undefined ? [] : [{ reason, drop: true, packets, bytes }];
-    });
-    return { reasons, maps: [], devices: [], generation: this.#generation };
+    return { reasons: refusalCounts(), maps: [], devices: [], generation: this.#generation };
   }
 
   recordSync(): void {
@@ -219,6 +222,7 @@ export class IpvsPlane implements Plane {
 
   [Symbol.dispose](): void {
     this.#bpf[Symbol.dispose]();
+    this.#podNames[Symbol.dispose]();
     clearInterval(this.#timer);
     this.#watch[Symbol.dispose]();
   }
@@ -291,14 +295,7 @@ export class IpvsPlane implements Plane {
 
   /** What all that is wanted depends on besides the services themselves. */
   #fingerprint(): string {
-    const { network, roles, sources, cluster } = this.#facts;
-    const devices = [...roles.uplinks, ...roles.pods, ...roles.bridges].map(({ name, mtu, master }) => [
-      name,
-      mtu,
-      master,
-    ]);
-    const addresses = [[...this.#view().own].sort(), onLinkPrefixes(network, roles.uplinks), this.#nodes];
-    return JSON.stringify([devices, addresses, sources, cluster]);
+    return fingerprintOf(this.#facts, this.#view(), this.#nodes);
   }
 
   #write(): void {
@@ -312,9 +309,4 @@ export class IpvsPlane implements Plane {
     };
     writeState(this.#directory, state);
   }
-}
-
-/** What tells that somebody has been at addresses. */
-function linksOf({ network }: NodeFacts): string {
-  return JSON.stringify(network.links.map(({ name, up, addresses }) => [name, up, addresses.map(({ ip }) => ip)]));
 }

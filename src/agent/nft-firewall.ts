@@ -1,11 +1,13 @@
 /** Network policy in the IPVS dataplane: the table `weir-policy`, and what bridges need for it to see their packets. */
 import { bindings } from '../core/network.js';
 import { readSysctl } from '../host/sysctl.js';
-import { applyRuleset } from '../ipvs/nft.js';
+import { accepts, applyRuleset } from '../ipvs/nft.js';
 import { BRIDGE_TABLE, bridgeChange, bridgeRows, bridgeVersion } from '../ipvs/policy-bridge.js';
+import { foreignPolicy } from '../ipvs/policy-foreign.js';
 import { type PolicyKernel, readPolicyTable, removePolicyTable } from '../ipvs/policy-kernel.js';
 import { BRIDGE_SETTINGS } from '../ipvs/sysctls.js';
 import type { PolicyTarget } from '../ipvs/policy-rows.js';
+import { LOG_PROBE } from '../ipvs/policy-table.js';
 import { PolicyTables } from '../ipvs/policy-tables.js';
 import type { IpvsState } from '../ipvs/state-file.js';
 import type { AgentOptions } from '../options.js';
@@ -27,7 +29,10 @@ export class NftFirewall {
   constructor(options: Options, log: Log) {
     const { defaultDenyUnknown: denyUnknown, keepEstablished, takeoverGrace } = options;
     this.#bridge = readPolicyTable(BRIDGE_TABLE);
-    this.#tables = new PolicyTables({ denyUnknown, keepEstablished, takeoverGrace });
+    const canLog = accepts(LOG_PROBE);
+    if (!canLog && options.runFirewall)
+      log('info', 'what policy denies is not sent to nflog group 100: the kernel lacks nft_log or nfnetlink_log');
+    this.#tables = new PolicyTables({ denyUnknown, keepEstablished, takeoverGrace, log: canLog });
     this.#isOn = options.runFirewall;
     this.#log = log;
   }
@@ -77,9 +82,12 @@ export class NftFirewall {
     return {};
   }
 
-  recover(): void {
-    this.#tables.recover();
-    this.#bridge = readPolicyTable(BRIDGE_TABLE);
+  /** Reads the kernel again. Returns what another hand has changed there, in words for the log; the next `follow` undoes it. */
+  recover(): string[] {
+    const known = this.#bridge;
+    const bridge = readPolicyTable(BRIDGE_TABLE);
+    this.#bridge = bridge;
+    return [...this.#tables.recover(), ...(this.#target ? foreignPolicy(known, bridge, BRIDGE_TABLE) : [])];
   }
 
   /** What is missing. */

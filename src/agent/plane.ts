@@ -41,8 +41,8 @@ export interface Plane extends Disposable {
   apply(desired: readonly DesiredService[], gone: readonly string[]): number;
   /** Enforces what policy comes to on this node. Returns the number of entries written. */
   enforce(policy: PolicyTarget): number;
-  /** Writes down whose the addresses of the cluster's pods are, as `ns/name`, for who reads the tables. Absent: nobody reads it there. */
-  namePods?(pods: ReadonlyMap<Ip, string>): void;
+  /** Writes down whose the addresses of the cluster's pods are, as `ns/name`, for who reads the tables. */
+  namePods(pods: ReadonlyMap<Ip, string>): void;
   /** Services with a backend whose grace has ended: to be applied again. */
   drained(): string[];
   /** Services that did not fit: to be tried again. */

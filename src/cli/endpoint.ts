@@ -1,27 +1,20 @@
 /** `weir endpoint list`: the pods of this node, what isolates each, and what its policies allow it. */
+import type { Network } from '../core/network.js';
 import { readNetwork } from '../host/network.js';
 import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT, OUTPUT } from './common-flags.js';
 import { send } from './context.js';
+import { type NftPods, readIpvsPods } from './ipvs-policy.js';
+import { type IsolatedPod, type IsolationRow, SLOTS } from './isolation.js';
 import { printJson } from './output.js';
-import { type IsolationRow, podName, PolicyReader, readPods } from './policy-tables.js';
+import { type MappedPod, readPods } from './policy-tables.js';
 import { compareIp } from './words.js';
 
-export interface EndpointRow {
-  /** `ns/name` */
-  readonly pod: string;
-  readonly address: string;
+export interface EndpointRow extends IsolatedPod {
   /** Behind which it lives; `#index` where this network namespace has no such device, '' where none is known yet. */
   readonly device: string;
-  /** What is enforced; null: not isolated. */
-  readonly ingress: IsolationRow | null;
-  readonly egress: IsolationRow | null;
-  /** What it would be with the audited policies; null: none selects the pod. */
-  readonly auditIngress: IsolationRow | null;
-  readonly auditEgress: IsolationRow | null;
 }
 
-const SLOTS = ['ingress', 'egress', 'auditIngress', 'auditEgress'] as const;
 const TITLES = { ingress: 'ingress', egress: 'egress', auditIngress: 'audited ingress', auditEgress: 'audited egress' };
 
 export const endpointListCommand = defineCommand({
@@ -38,22 +31,24 @@ export const endpointListCommand = defineCommand({
 });
 
 async function listEndpoints(root: string): Promise<EndpointRow[]> {
-  const pods = readPods(root).sort(([a], [b]) => compareIp(a, b));
-  using policy = new PolicyReader(root);
-  const devices = new Map((await readNetwork()).links.map(({ ifindex, name }) => [ifindex, name]));
-  const rules = policy.rules(new Set(pods.flatMap(([, endpoint]) => SLOTS.map((slot) => endpoint[slot]))));
-  const rows = pods.map(([address, endpoint]): EndpointRow => {
-    const { ifindex, pod } = endpoint;
-    const [ingress, egress, auditIngress, auditEgress] = SLOTS.map((slot) =>
-      policy.isolation(endpoint[slot], rules.get(endpoint[slot])),
-    ) as [IsolationRow | null, IsolationRow | null, IsolationRow | null, IsolationRow | null];
-    return {
-      ...{ pod: podName(policy.name(pod)), address },
-      device: ifindex === 0 ? '' : (devices.get(ifindex) ?? `#${ifindex}`),
-      ...{ ingress, egress, auditIngress, auditEgress },
-    };
-  });
+  const network = await readNetwork();
+  const ipvs = readIpvsPods(root);
+  const rows = ipvs ? nftRows(ipvs, network) : mappedRows(readPods(root), network);
+  rows.sort((a, b) => compareIp(a.address, b.address));
   return rows.sort((a, b) => (a.pod < b.pod ? -1 : a.pod > b.pod ? 1 : 0));
+}
+
+function mappedRows(pods: readonly MappedPod[], { links }: Network): EndpointRow[] {
+  const names = new Map(links.map(({ ifindex, name }) => [ifindex, name]));
+  return pods.map(({ ifindex, pod, address, ...rest }) => {
+    const device = ifindex === 0 ? '' : (names.get(ifindex) ?? `#${ifindex}`);
+    return { pod, address, device, ...rest };
+  });
+}
+
+function nftRows({ pods, devices }: NftPods, network: Network): EndpointRow[] {
+  const found = devices(network);
+  return pods.map(({ pod, address, ...rest }) => ({ pod, address, device: found.get(address) ?? '', ...rest }));
 }
 
 function formatEndpoint(row: EndpointRow): string {

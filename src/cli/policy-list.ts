@@ -1,10 +1,11 @@
 /** `weir policy list`: the policies in force on this node. */
 import { DIRECTIONS, type Direction } from '../core/policy/state.js';
-import type { Endpoint } from '../maps/layout.js';
 import { defineCommand, type ExitCode } from './command.js';
 import { BPF_ROOT, OUTPUT } from './common-flags.js';
+import { readIpvsPods } from './ipvs-policy.js';
+import type { IsolatedPod, Slot } from './isolation.js';
 import { printJson, printTable } from './output.js';
-import { podName, policiesIn, PolicyReader, readPods } from './policy-tables.js';
+import { readPods } from './policy-tables.js';
 import { byName } from './service-table.js';
 
 export interface PolicyRow {
@@ -25,7 +26,7 @@ export const policyListCommand = defineCommand({
   flags: { bpfRoot: BPF_ROOT, output: OUTPUT },
   exits: { 0: 'listed', 1: 'nothing is installed, or it cannot be read' },
   run: async ({ bpfRoot, output }, { stdout }): Promise<ExitCode> => {
-    const rows = listPolicies(bpfRoot);
+    const rows = listPolicies(readIpvsPods(bpfRoot)?.pods ?? readPods(bpfRoot));
     if (output === 'json') await printJson(stdout, rows);
     else await printTable(stdout, HEADER, rows.map(cells));
     return 0;
@@ -33,24 +34,22 @@ export const policyListCommand = defineCommand({
 });
 
 /** Where a policy is found: audited ones are in the sets that include them alone. */
-const SLOTS = [
+const PLACES = [
   { slot: 'ingress', direction: 'ingress', enforced: true },
   { slot: 'egress', direction: 'egress', enforced: true },
   { slot: 'auditIngress', direction: 'ingress', enforced: false },
   { slot: 'auditEgress', direction: 'egress', enforced: false },
-] as const satisfies readonly { slot: keyof Endpoint; direction: Direction; enforced: boolean }[];
+] as const satisfies readonly { slot: Slot; direction: Direction; enforced: boolean }[];
 
-function listPolicies(root: string): PolicyRow[] {
-  using policy = new PolicyReader(root);
+function listPolicies(pods: readonly IsolatedPod[]): PolicyRow[] {
   const found = new Map<string, { enforced: boolean; directions: Set<Direction>; pods: Set<string> }>();
-  for (const [, endpoint] of readPods(root)) {
-    const pod = podName(policy.name(endpoint.pod));
-    for (const { slot, direction, enforced } of SLOTS) {
-      for (const key of policiesIn(policy.name(policy.label(endpoint[slot])))) {
+  for (const pod of pods) {
+    for (const { slot, direction, enforced } of PLACES) {
+      for (const key of pod[slot]?.policies ?? []) {
         const row = found.get(key) ?? { enforced: false, directions: new Set(), pods: new Set() };
         found.set(key, { ...row, enforced: row.enforced || enforced });
         row.directions.add(direction);
-        row.pods.add(pod);
+        row.pods.add(pod.pod);
       }
     }
   }

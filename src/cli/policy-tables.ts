@@ -1,27 +1,10 @@
 /** The policy tables as they are pinned, told in names instead of numbers. */
-import type { DenyAction } from '../core/model.js';
 import { type Ip, type Protocol, protocolName } from '../core/net.js';
-import { byRule, type ClassRule, portsOf } from '../core/policy/closest.js';
+import type { ClassRule } from '../core/policy/closest.js';
 import { ANYONE_ID } from '../core/policy/installed.js';
-import { decodePolicyKey, type Endpoint, MAPS, POLICY_SET_FLAG } from '../maps/layout.js';
+import { decodePolicyKey, MAPS, POLICY_SET_FLAG } from '../maps/layout.js';
 import { openTable } from '../maps/table.js';
-
-/** What isolates a pod in one direction. */
-export interface IsolationRow {
-  /** `ns/name`, sorted. */
-  readonly policies: readonly string[];
-  readonly action: DenyAction;
-  readonly rules: readonly RuleRow[];
-}
-
-export interface RuleRow {
-  /** `ns/name ingress[0]` */
-  readonly rule: string;
-  /** Whether it is for everybody, or for the peers that it names. */
-  readonly anyone: boolean;
-  /** `tcp/80, tcp/8000-8010`, `everything` */
-  readonly ports: string;
-}
+import { bySlot, type IsolatedPod, type IsolationRow, ruleRows, SLOTS } from './isolation.js';
 
 /** `Policies ns/a,ns/b ingress`; a list longer than a name can be lacks its end. */
 export function policiesIn(label: string): string[] {
@@ -85,15 +68,10 @@ export class PolicyReader implements Disposable {
   isolation(set: number, rules: readonly ClassRule[] = []): IsolationRow | null {
     if (set === 0) return null;
     const held = this.#sets.get(set);
-    const rows = [...byRule(rules)].map(([rule, entries]) => ({
-      rule,
-      anyone: entries.some((entry) => entry.class === ANYONE_ID),
-      ports: portsOf(entries),
-    }));
     return {
       policies: policiesIn(this.name(held?.name ?? 0)),
       action: ((held?.flags ?? 0) & POLICY_SET_FLAG.REJECT) !== 0 ? 'reject' : 'drop',
-      rules: rows.sort((a, b) => (a.rule < b.rule ? -1 : 1)),
+      rules: ruleRows(rules),
     };
   }
 
@@ -102,8 +80,19 @@ export class PolicyReader implements Disposable {
   }
 }
 
-/** Every pod of this node by its addresses: what services alone serve is no pod that policy knows. */
-export function readPods(root: string): [Ip, Endpoint][] {
+/** A pod with the index of its device, 0: none is known yet. */
+export interface MappedPod extends IsolatedPod {
+  readonly ifindex: number;
+}
+
+/** Every pod of this node at each of its addresses; what services alone serve is no pod that policy knows. */
+export function readPods(root: string): MappedPod[] {
   using table = openTable(root, MAPS.weir_endpoints);
-  return [...table.entries()].filter(([, { pod }]) => pod !== 0);
+  using policy = new PolicyReader(root);
+  const pods = [...table.entries()].filter(([, { pod }]) => pod !== 0);
+  const rules = policy.rules(new Set(pods.flatMap(([, endpoint]) => SLOTS.map((slot) => endpoint[slot]))));
+  return pods.map(([address, endpoint]) => ({
+    ...{ pod: podName(policy.name(endpoint.pod)), address, ifindex: endpoint.ifindex },
+    ...bySlot((slot) => policy.isolation(endpoint[slot], rules.get(endpoint[slot]))),
+  }));
 }

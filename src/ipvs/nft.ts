@@ -10,6 +10,17 @@ export function applyRuleset(text: string): void {
   if (text !== '') runTool('nft', ['-f', '-'], text);
 }
 
+/** Would the kernel take it? Changes nothing. */
+export function accepts(text: string): boolean {
+  try {
+    runTool('nft', ['--check', '-f', '-'], text);
+    return true;
+  } catch (error) {
+    if (error instanceof WeirError) return false;
+    throw error;
+  }
+}
+
 export function removeTable(): void {
   applyRuleset('delete table inet weir\n');
 }

@@ -130,6 +130,13 @@ export function prefixRange(prefix: Prefix): string {
   return rangeText(boundsOf(prefix));
 }
 
+/** Whether a range as nftables writes it holds an address of its family. */
+export function rangeHolds(range: string, ip: Ip): boolean {
+  const [first = '', last = first] = range.split('-') as Ip[];
+  const number = numberOf(ip);
+  return numberOf(first as Ip) <= number && number <= numberOf(last as Ip);
+}
+
 function numberOf(ip: Ip): bigint {
   return BigInt(`0x${Buffer.from(ipBytes(ip)).toString('hex')}`);
 }

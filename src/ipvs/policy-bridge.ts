@@ -7,8 +7,8 @@ import { createHash } from 'node:crypto';
 import { familyOf, type Ip } from '../core/net.js';
 import type { Link } from '../core/network.js';
 import { plan, type Row, type Rows, toRows } from '../core/plan.js';
-import { RECORD_SIZE, RECORD_TIMEOUT } from './policy-table.js';
 import { elements } from './policy-text.js';
+import { recordPacket, recordSets } from './records.js';
 
 export const BRIDGE_TABLE = 'bridge weir-policy';
 
@@ -18,13 +18,10 @@ const FAMILIES = [
 ] as const;
 
 function body(): string {
-  const kept = `flags dynamic,timeout; timeout ${RECORD_TIMEOUT}s; size ${RECORD_SIZE};`;
   const sets = FAMILIES.flatMap(({ n, type }) => [
     `set known${n} { type ${type}; }`,
     `set bound${n} { type ${type}; }`,
     `set behind${n} { type ifname . ${type}; }`,
-    `set ports_spoofed${n} { type ${type} . ${type} . inet_proto . inet_service; ${kept} }`,
-    `set other_spoofed${n} { type ${type} . ${type} . inet_proto; ${kept} }`,
   ]);
   const sources = FAMILIES.flatMap(({ n, ip, none }) => [
     `${ip} saddr ${none} accept`,
@@ -32,17 +29,10 @@ function body(): string {
     `${ip} saddr @bound${n} goto spoofed`,
     `iifname @settled ${ip} saddr != @known${n} goto spoofed`,
   ]);
-  const records = FAMILIES.flatMap(({ n, ip }) => {
-    const ends = `${ip} saddr . ${ip} daddr . meta l4proto`;
-    return [
-      `meta l4proto { tcp, udp, sctp } update @ports_spoofed${n} { ${ends} . th dport counter } drop`,
-      `update @other_spoofed${n} { ${ends} counter } drop`,
-    ];
-  });
   const discovery =
     'icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept';
   const chains = {
-    spoofed: [...records, 'drop'],
+    spoofed: [...recordPacket('spoofed'), 'drop'],
     sources: [
       discovery,
       'udp dport { 67, 547 } accept',
@@ -53,7 +43,7 @@ function body(): string {
     prerouting: ['type filter hook prerouting priority filter; policy accept;', 'iifname @ports jump sources'],
   };
   const texts = Object.entries(chains).map(([name, lines]) => `chain ${name} {\n    ${lines.join('\n    ')}\n  }`);
-  return [...sets, 'set ports { type ifname; }', 'set settled { type ifname; }', ...texts]
+  return [...recordSets('spoofed'), ...sets, 'set ports { type ifname; }', 'set settled { type ifname; }', ...texts]
     .map((line) => `  ${line}\n`)
     .join('');
 }

@@ -21,11 +21,27 @@ export interface Listed {
   readonly set?: Container;
   readonly map?: Container;
   readonly chain?: { readonly name: string };
-  readonly rule?: {
-    readonly chain: string;
-    readonly comment?: string;
-    readonly expr?: readonly { readonly goto?: { readonly target: string } }[];
+  readonly rule?: ListedRule;
+}
+
+export interface ListedRule {
+  readonly chain: string;
+  readonly comment?: string;
+  readonly expr?: readonly Expression[];
+}
+
+/** Verdicts without a target are keys whose value is null. */
+export interface Expression {
+  readonly match?: {
+    readonly left: {
+      readonly meta?: { readonly key: string };
+      readonly ct?: { readonly key: string; readonly dir?: string };
+    };
+    readonly right: unknown;
   };
+  readonly goto?: { readonly target: string };
+  readonly return?: null;
+  readonly reject?: object | null;
 }
 
 interface Container {

@@ -2,20 +2,50 @@
 import { PROTOCOLS } from '../core/net.js';
 import type { PolicyEntry } from '../core/policy/state.js';
 
-type PortEntry = Pick<PolicyEntry, 'protocol' | 'port' | 'bits'>;
+type PortEntry = Pick<PolicyEntry, 'protocol' | 'port' | 'bits' | 'rule'>;
 
-/** The same lines for the same ports, whatever the entries' order; the verdict stands at the end of each. */
-export function portLines(entries: readonly PortEntry[], verdict: string): string[] {
-  if (entries.some(({ protocol }) => protocol === 'any')) return [verdict];
+/** Bytes that a comment of nftables holds. */
+export const COMMENT = 120;
+
+/**
+ * Lines that allow, each of one rule of a policy, which its comment names, and of one protocol: the same for the same entries,
+ * whatever their order. What has all ports of all protocols comes first, so that a packet reads no further.
+ */
+export function portLines(entries: readonly PortEntry[]): string[] {
+  const byRule = new Map<string, PortEntry[]>();
+  for (const entry of entries) {
+    const list = byRule.get(entry.rule);
+    if (list) list.push(entry);
+    else byRule.set(entry.rule, [entry]);
+  }
+  const all = [...byRule]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([rule, list]) => ({ list, end: `return comment "${ruleComment(rule)}"` }));
+  const isOpen = ({ list }: { readonly list: readonly PortEntry[] }): boolean =>
+    list.some(({ protocol }) => protocol === 'any');
+  return [
+    ...all.filter(isOpen).map(({ end }) => end),
+    ...all.filter((each) => !isOpen(each)).flatMap(({ list, end }) => matches(list).map((match) => `${match} ${end}`)),
+  ];
+}
+
+/** `ns/name ingress[0]`; the name is cut where all of it is too long. */
+function ruleComment(rule: string): string {
+  const [, name = '', place = ''] = /^(?:NetworkPolicy )?(.*?)( [^ ]*)?$/.exec(rule) ?? [];
+  return name.slice(0, COMMENT - place.length) + place;
+}
+
+/** By protocol. */
+function matches(entries: readonly PortEntry[]): string[] {
   return PROTOCOLS.flatMap((protocol) => {
     const ranges = merged(entries.filter((entry) => entry.protocol === protocol).map(rangeOf));
     const l4 = `meta l4proto ${protocol.toLowerCase()}`;
     const [only] = ranges;
     if (!only) return [];
-    if (only[0] === 0 && only[1] === 0xffff) return [`${l4} ${verdict}`];
+    if (only[0] === 0 && only[1] === 0xffff) return [l4];
     const texts = ranges.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`));
     /* the port after translation: a reply's source */
-    return [`${l4} ct reply proto-src ${texts.length === 1 ? texts[0] : `{ ${texts.join(', ')} }`} ${verdict}`];
+    return [`${l4} ct reply proto-src ${texts.length === 1 ? texts[0] : `{ ${texts.join(', ')} }`}`];
   });
 }
 

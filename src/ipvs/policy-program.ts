@@ -5,13 +5,13 @@
  *   ports_SET_x  what a group of peers may, all others to
  *   deny_SET_x   which counts, records, and drops or rejects; that of an audited set returns
  *
- * To return is to allow.
+ * To return is to allow; comments of lines that return name the rules that allow.
  */
 import { createHash } from 'node:crypto';
 import type { Ip } from '../core/net.js';
 import { ANYONE, type ClassName, type PolicyEntry, type PolicySet } from '../core/policy/state.js';
 import { type Blocks, type Host, type Range, rangeText } from './policy-blocks.js';
-import { portLines } from './policy-ports.js';
+import { COMMENT, portLines } from './policy-ports.js';
 
 /** An audited set tells what it would deny. */
 export type Mode = 'enforce' | 'audit';
@@ -42,15 +42,12 @@ export function programOf(name: string, set: PolicySet, mode: Mode, blocks: Bloc
   const groups = groupsOf(set);
   const targets = new Map<string, string>([[NOBODY, deny]]);
   for (const { group, entries } of groups.values())
-    if (!targets.has(group)) targets.set(group, add('ports', [...portLines(entries, 'return'), `goto ${deny}`]));
+    if (!targets.has(group)) targets.set(group, add('ports', [...portLines(entries), `goto ${deny}`]));
   const prefix = `${short}_${id}`;
   const groupOf = (peer: ClassName): string | undefined => groups.get(peer)?.group;
   const home = (host: Host): string | undefined => homeOf(prefix, groupOf, host);
   const members = membersOf(prefix, groupOf, home, blocks);
-  const anyone = portLines(
-    set.entries.filter((entry) => entry.class === ANYONE),
-    'return',
-  );
+  const anyone = portLines(set.entries.filter((entry) => entry.class === ANYONE));
   const peer = direction === 'ingress' ? 'original' : 'reply';
   const matches = [...members.keys()].map((table) => {
     const family = /^[a-z]+4/.test(table) ? 'ip' : 'ip6';
@@ -68,7 +65,7 @@ interface Peers {
   readonly entries: readonly PolicyEntry[];
 }
 
-/** Classes that may the same are one group. */
+/** Classes that may the same by the same rules are one group. */
 function groupsOf(set: PolicySet): Map<ClassName, Peers> {
   const byClass = new Map<ClassName, PolicyEntry[]>();
   for (const entry of set.entries) {
@@ -78,7 +75,7 @@ function groupsOf(set: PolicySet): Map<ClassName, Peers> {
     else byClass.set(entry.class, [entry]);
   }
   const peers = (entries: readonly PolicyEntry[]): Peers => ({
-    group: digest(portLines(entries, 'return').join('\n')),
+    group: digest(portLines(entries).join('\n')),
     entries,
   });
   return new Map([...byClass].map(([name, entries]) => [name, peers(entries)]));
@@ -157,18 +154,19 @@ function joined(ranges: readonly Range[], groupOf: GroupOf): GroupRange[] {
   return result;
 }
 
+/** Of an audited set: nothing else tells what it would do. */
+const WOULD_REJECT = 'return comment "would reject"';
+
 function denyLines({ policies, direction, action }: PolicySet, mode: Mode): string[] {
   const counters = labels(policies).map((text, i) => `${i === 0 ? 'counter ' : 'continue '}comment "${text}"`);
-  if (mode === 'audit') return [...counters, `jump record_audited_${direction}`];
+  if (mode === 'audit')
+    return [...counters, `jump record_audited_${direction}`, ...(action === 'reject' ? [WOULD_REJECT] : [])];
   const verdicts =
     action === 'drop'
       ? ['drop']
       : ['meta l4proto tcp reject with tcp reset', 'reject with icmpx type admin-prohibited'];
   return [...counters, `jump record_${direction}`, ...verdicts];
 }
-
-/** Bytes that a comment of nftables holds. */
-const COMMENT = 120;
 
 /** The policies' names, joined by commas and cut to what comments hold. */
 function labels(policies: readonly string[]): string[] {

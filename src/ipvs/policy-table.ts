@@ -10,13 +10,22 @@
  * by their local source and let through; in both `reject` is possible, in POSTROUTING it is not. No packet crosses both.
  */
 import { createHash } from 'node:crypto';
+import { recordSets } from './records.js';
 
 export const TABLE = 'inet weir-policy';
 
 export interface TableOptions {
   readonly keepEstablished: boolean;
   readonly denyUnknown: boolean;
+  /** What is recorded is also told to LOG_GROUP, some of it each second. */
+  readonly log: boolean;
 }
+
+/** Of nfnetlink_log, as kube-router has it: tcpdump -i nflog:100. */
+const LOG_GROUP = 100;
+
+/** A ruleset that only a kernel takes that can log to a group. */
+export const LOG_PROBE = `table inet weir-probe { chain log { log group ${LOG_GROUP}; }; }\n`;
 
 /** What is recorded, and the reason by which `weir drops` calls it. */
 export const RECORDS = {
@@ -30,10 +39,6 @@ export const RECORDS = {
 } as const;
 export type RecordName = keyof typeof RECORDS;
 
-/** Seconds for which a record is kept after its last packet. */
-export const RECORD_TIMEOUT = 3600;
-export const RECORD_SIZE = 16_384;
-
 /** Maps of subjects in the order in which they are asked. */
 export const SUBJECTS = ['egress', 'ingress', 'audit_egress', 'audit_ingress'] as const;
 
@@ -46,17 +51,13 @@ const FAMILIES = [
 ] as const;
 
 function declarations(): string[] {
-  const kept = `flags dynamic,timeout; timeout ${RECORD_TIMEOUT}s; size ${RECORD_SIZE};`;
   const families = FAMILIES.flatMap(({ n, type }) => [
     `set self${n} { type ${type} . ${type}; }`,
     `set known${n} { type ${type}; }`,
     ...SUBJECTS.map((name) => `map ${name}${n} { type ${type} : verdict; }`),
-    ...Object.keys(RECORDS).flatMap((name) => [
-      `set ports_${name}${n} { type ${type} . ${type} . inet_proto . inet_service; ${kept} }`,
-      `set other_${name}${n} { type ${type} . ${type} . inet_proto; ${kept} }`,
-    ]),
   ]);
   return [
+    ...Object.keys(RECORDS).flatMap(recordSets),
     ...families,
     'set inside { type ifname; }',
     'set routed { type ifname; }',
@@ -67,8 +68,10 @@ function declarations(): string[] {
 const PORTED = ['tcp', 'udp', 'sctp'] as const;
 
 /** A record is of the connection; where there is none, of the packet. */
-function recordChain(name: string): string[] {
-  return FAMILIES.flatMap(({ n, ip }) => {
+function recordChain(name: RecordName, log: boolean): string[] {
+  const { reason, direction } = RECORDS[name];
+  const told = `limit rate 10/second burst 20 packets log prefix "weir ${reason} ${direction} " group ${LOG_GROUP}`;
+  const records = FAMILIES.flatMap(({ n, ip }) => {
     const ends = `ct original ${ip} saddr . ct reply ${ip} saddr . meta l4proto`;
     return [
       ...PORTED.map(
@@ -80,7 +83,10 @@ function recordChain(name: string): string[] {
       `update @other_${name}${n} { ${ip} saddr . ${ip} daddr . meta l4proto counter } return`,
     ];
   });
+  return [...(log ? [told] : []), ...records];
 }
+
+const RECORD_NAMES = Object.keys(RECORDS) as RecordName[];
 
 function judges(): [string, readonly string[]][] {
   return FAMILIES.flatMap(({ n, ip }) => [
@@ -104,9 +110,9 @@ const STRANGERS = FAMILIES.flatMap(({ n, ip }) => [
   `oifname @inside ${ip} daddr != @known${n} goto unknown_to`,
 ]);
 
-function chains({ keepEstablished, denyUnknown }: TableOptions): [name: string, lines: readonly string[]][] {
+function chains({ keepEstablished, denyUnknown, log }: TableOptions): [name: string, lines: readonly string[]][] {
   return [
-    ...Object.keys(RECORDS).map((name): [string, string[]] => [`record_${name}`, recordChain(name)]),
+    ...RECORD_NAMES.map((name): [string, string[]] => [`record_${name}`, recordChain(name, log)]),
     ...['unknown_to', 'unknown_from', 'spoofed'].map((name): [string, string[]] => [
       name,
       [`jump record_${name}`, 'drop'],
@@ -184,5 +190,6 @@ export function optionsOf(version: string): TableOptions | undefined {
   const choices = [false, true];
   return choices
     .flatMap((keepEstablished) => choices.map((denyUnknown) => ({ keepEstablished, denyUnknown })))
+    .flatMap((options) => choices.map((log) => ({ ...options, log })))
     .find((options) => versionSet(options) === version);
 }

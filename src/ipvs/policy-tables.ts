@@ -1,9 +1,10 @@
 /** Network policy in nftables: what is wanted is compared with what is there, and only the difference is written, at once. */
 import type { Roles } from '../core/network.js';
 import { applyRuleset } from './nft.js';
+import { foreignPolicy } from './policy-foreign.js';
 import { type PolicyKernel, readPolicyTable, removePolicyTable } from './policy-kernel.js';
 import { PolicyCompilation, type PolicyRows, type PolicyTarget } from './policy-rows.js';
-import { emptyTable, fixedChains, type TableOptions, versionSet } from './policy-table.js';
+import { emptyTable, fixedChains, TABLE, type TableOptions, versionSet } from './policy-table.js';
 import { policyChange } from './policy-text.js';
 
 export interface PolicyTableOptions extends TableOptions {
@@ -51,9 +52,11 @@ export class PolicyTables {
     return 1;
   }
 
-  /** Reads the kernel again. */
-  recover(): void {
+  /** Reads the kernel again. Returns what another hand has changed there since this was written. */
+  recover(): string[] {
+    const known = this.#kernel;
     this.#kernel = readPolicyTable();
+    return this.#target ? foreignPolicy(known, this.#kernel, TABLE) : [];
   }
 
   /** Whether the table is as this was written, its elements aside. */

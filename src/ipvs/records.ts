@@ -2,6 +2,7 @@
  * What ended here, remembered by nftables itself: sets whose elements are the ends of denied packets with a counter, forgotten an
  * hour after the last one. They count with the agent dead. Pure.
  */
+import { PROTOCOLS } from '../core/net.js';
 
 /** s for which a record is kept after its last packet. */
 const RECORD_TIMEOUT = 3600;
@@ -38,11 +39,16 @@ export function isRecordSet(set: string): boolean {
   return /^(ports|other)_[a-z_]+[46]$/.test(set);
 }
 
+function protocolText(name: string): string {
+  if (name === 'icmp' || name === 'ipv6-icmp') return 'ICMP';
+  return PROTOCOLS.find((protocol) => protocol.toLowerCase() === name) ?? name;
+}
+
 export interface RecordElement {
   readonly name: string;
   readonly source: string;
   readonly destination: string;
-  /** As nftables calls it. */
+  /** In capitals; as nftables has it where that has no name here. */
   readonly protocol: string;
   /** 0 where the protocol has none. */
   readonly port: number;
@@ -67,7 +73,7 @@ export function recordElements(set: string, elements: readonly unknown[]): Recor
     const { val, expires = RECORD_TIMEOUT, counter } = (element as Element).elem;
     const [source = '', destination = '', protocol = '', port = 0] = val.concat;
     return {
-      ...{ name, source: `${source}`, destination: `${destination}`, protocol: `${protocol}` },
+      ...{ name, source: `${source}`, destination: `${destination}`, protocol: protocolText(`${protocol}`) },
       port: Number(port),
       count: counter?.packets ?? 0,
       age: RECORD_TIMEOUT - expires,

@@ -83,6 +83,8 @@ for (const shape of ['routed', 'bridge'] as const) {
       .filter(({ source, port }) => source === stranger.v4 && port === 80);
     t.like(drop, { reason: 'policy-ingress', direction: 'ingress', protocol: 'TCP', pod: 'shop/web' });
     t.deepEqual(drop?.['policies'], ['shop/web']);
+    t.like(drop, { sourceName: 'shop/stranger', destinationName: 'shop/web', peer: 'shop/stranger' });
+    t.deepEqual(drop?.['nearest'], { rule: 'shop/web ingress[0]', lacks: ['allows tcp/80 from other peers'] });
     await agent.restart();
     t.is(agent.changedAtStart, 0, 'what is there is adopted');
     await apply(place, lets('friend', { 'weir.io/deny-action': 'reject' }));
@@ -106,6 +108,57 @@ test('what another hand does to the table is named, and mended', async (t) => {
   await agent.restart();
   t.regex(await asks(stranger, web.v4), /timeout/);
   t.is(await asks(friend, web.v4), '');
+});
+
+test('a running agent names what another hand does to the table, and mends it within seconds', async (t) => {
+  await using place = await open('routed');
+  const { web, stranger, node, agent } = place;
+  await apply(place, lets('friend'));
+  t.regex(await asks(stranger, web.v4), /timeout/);
+  t.notRegex(agent.log, /another program has changed/, 'what the agent does itself is nobody else’s');
+  node.run('/usr/sbin/nft', 'delete', 'element', 'inet', 'weir-policy', 'ingress4', `{ ${web.v4} }`);
+  await new Promise((resolve) => setTimeout(resolve, 4000));
+  t.regex(await asks(stranger, web.v4), /timeout/);
+  t.regex(agent.log, /another program has changed .*inet weir-policy: -ingress4/);
+});
+
+test('endpoints and policies are listed with the agent dead, with the rules that allow', async (t) => {
+  await using place = await open('routed');
+  const { web, friend, node, agent } = place;
+  const everything = policy(
+    'all',
+    { podSelector: {}, policyTypes: ['Egress'], egress: [{}] },
+    { 'weir.io/mode': 'audit' },
+  );
+  await apply(place, lets('friend', { 'weir.io/deny-action': 'reject' }), everything);
+  t.is(await asks(friend, web.v4), '');
+  await agent.kill();
+  const endpoints = node.weir<Record<string, unknown>[]>('endpoint', 'list');
+  t.is(endpoints.length, 6, 'three pods of two addresses');
+  const endpoint = endpoints.find(({ address }) => address === web.v4);
+  t.like(endpoint, {
+    pod: 'shop/web',
+    ingress: {
+      policies: ['shop/web'],
+      action: 'reject',
+      rules: [{ rule: 'shop/web ingress[0]', anyone: false, ports: 'tcp/80' }],
+    },
+    egress: null,
+    auditIngress: null,
+    auditEgress: {
+      policies: ['shop/all'],
+      action: 'drop',
+      rules: [{ rule: 'shop/all egress[0]', anyone: true, ports: 'everything' }],
+    },
+  });
+  t.truthy(endpoint?.['device'], 'the device is known');
+  t.deepEqual(node.weir<unknown[]>('policy', 'list'), [
+    {
+      ...{ namespace: 'shop', name: 'all', mode: 'audit', directions: ['egress'] },
+      pods: ['shop/friend', 'shop/stranger', 'shop/web'],
+    },
+    { namespace: 'shop', name: 'web', mode: 'enforce', directions: ['ingress'], pods: ['shop/web'] },
+  ]);
 });
 
 test('cleanup takes away the tables of policy, and nobody else’s', async (t) => {

@@ -114,16 +114,16 @@ test('what a service refuses or drops is answered as it should be, and remembere
   t.deepEqual(
     seen.sort(),
     [
-      `no-endpoint tcp 10.9.0.10 ${vip} 80`,
-      `no-endpoint tcp ${vip} ${vip} 80`,
-      `no-local-endpoint udp 10.9.0.10 ${lost} 53`,
-      `source-range tcp 10.9.0.10 ${vip} 81`,
-      `unallocated tcp 10.0.0.1 ${nobodys} 80`,
-      `unallocated tcp 10.9.0.10 ${nobodys} 80`,
-      `unallocated udp 10.0.0.1 ${nobodys} 53`,
-      `unallocated udp 10.9.0.10 ${nobodys} 53`,
-      `unknown-port tcp 10.9.0.10 ${vip} 4444`,
-      `unknown-port udp 10.9.0.10 ${vip} 4444`,
+      `no-endpoint TCP 10.9.0.10 ${vip} 80`,
+      `no-endpoint TCP ${vip} ${vip} 80`,
+      `no-local-endpoint UDP 10.9.0.10 ${lost} 53`,
+      `source-range TCP 10.9.0.10 ${vip} 81`,
+      `unallocated TCP 10.0.0.1 ${nobodys} 80`,
+      `unallocated TCP 10.9.0.10 ${nobodys} 80`,
+      `unallocated UDP 10.0.0.1 ${nobodys} 53`,
+      `unallocated UDP 10.9.0.10 ${nobodys} 53`,
+      `unknown-port TCP 10.9.0.10 ${vip} 4444`,
+      `unknown-port UDP 10.9.0.10 ${vip} 4444`,
     ].sort(),
   );
   t.true(table.records.every(({ count, age }) => count >= 1 && age >= 0 && age < 60));

@@ -34,7 +34,7 @@ function allows(
   if (chain === undefined) return true;
   for (;;) {
     const line: string | undefined = chains.get(chain)?.find((text) => holds(text, members, peer, protocol, port));
-    if (line === undefined || line.endsWith('return')) return true;
+    if (line === undefined || line.includes('return')) return true;
     if (line.endsWith('drop')) return false;
     chain = line.slice(line.lastIndexOf(' ') + 1);
   }
@@ -99,14 +99,22 @@ test('the chains of nftables allow what the tables of the compiler allow', (t) =
   t.is(seen.size, 2);
 });
 
-test('ports become the fewest ranges, whatever the order of the prefixes', (t) => {
-  const entry = (port: number, bits: number, protocol: Protocol | 'any' = 'TCP') => ({ protocol, port, bits });
-  t.deepEqual(portLines([entry(1024, 6), entry(80, 16), entry(2048, 5)], 'return'), [
-    'meta l4proto tcp ct reply proto-src { 80, 1024-4095 } return',
+test('ports of a rule become the fewest ranges, whatever the order of the prefixes', (t) => {
+  const entry = (port: number, bits: number, protocol: Protocol | 'any' = 'TCP', name = 'x/web ingress[0]') => ({
+    ...{ protocol, port, bits },
+    rule: `NetworkPolicy ${name}`,
+  });
+  t.deepEqual(portLines([entry(1024, 6), entry(80, 16), entry(2048, 5)]), [
+    'meta l4proto tcp ct reply proto-src { 80, 1024-4095 } return comment "x/web ingress[0]"',
   ]);
-  t.deepEqual(portLines([entry(0, 0, 'UDP')], 'return'), ['meta l4proto udp return']);
-  t.deepEqual(portLines([entry(80, 16), entry(0, 0, 'any')], 'return'), ['return']);
-  t.deepEqual(portLines([], 'return'), []);
+  t.deepEqual(portLines([entry(0, 0, 'UDP')]), ['meta l4proto udp return comment "x/web ingress[0]"']);
+  t.deepEqual(portLines([entry(80, 16, 'TCP', 'x/a ingress[0]'), entry(0, 0, 'any', 'x/b ingress[0]')]), [
+    'return comment "x/b ingress[0]"',
+    'meta l4proto tcp ct reply proto-src 80 return comment "x/a ingress[0]"',
+  ]);
+  t.deepEqual(portLines([]), []);
+  const [long] = portLines([entry(0, 0, 'any', `x/${'n'.repeat(253)} ingress[12]`)]);
+  t.regex(long ?? '', /^return comment "x\/n{106} ingress\[12\]"$/);
 });
 
 test('one address more among many is one element, and one compiled from scratch is no other', (t) => {
