@@ -31,8 +31,9 @@ class Monitor implements Disposable {
   }
 
   #start(): void {
-    const [program, ...args] = this.#command;
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    /* ends with us, however we end: where nothing happens any more it would never notice */
+    const args = ['--pdeathsig', 'KILL', '--', ...this.#command];
+    const child = spawn('setpriv', args, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child = child;
     child.stdout.on('data', () => this.#happened());
     child.on('error', () => undefined); // its absence shows when what it tells of is read

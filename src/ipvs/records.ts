@@ -39,9 +39,11 @@ export function isRecordSet(set: string): boolean {
   return /^(ports|other)_[a-z_]+[46]$/.test(set);
 }
 
+/** What /etc/protocols calls others than those with ports. */
+const OTHERS: Readonly<Record<string, string>> = { icmp: 'ICMP', 'ipv6-icmp': 'ICMP', ipencap: '4', ipv6: '41' };
+
 function protocolText(name: string): string {
-  if (name === 'icmp' || name === 'ipv6-icmp') return 'ICMP';
-  return PROTOCOLS.find((protocol) => protocol.toLowerCase() === name) ?? name;
+  return OTHERS[name] ?? PROTOCOLS.find((protocol) => protocol.toLowerCase() === name) ?? name;
 }
 
 export interface RecordElement {

@@ -99,9 +99,10 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): [name: s
       'input',
       [
         'type filter hook input priority filter; policy accept;',
+        /* by number: in /etc/protocols, which nft asks, ipip is another protocol */
         ...each(
           (ip, n) =>
-            `meta l4proto ${ip === 'ip' ? 'ipip' : 'ipv6'} meta protocol ${ip} ${ip} saddr != @tunnel_sources${n} goto dsr_source`,
+            `meta l4proto ${ip === 'ip' ? 4 : 41} meta protocol ${ip} ${ip} saddr != @tunnel_sources${n} goto dsr_source`,
         ),
         'jump restricted',
         'iifname @inside_devices jump refused_inside',

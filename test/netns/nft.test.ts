@@ -106,6 +106,13 @@ test('what a service refuses or drops is answered as it should be, and remembere
     t.regex(await udp(who, nobodys, 53), /ECONNREFUSED/, `nobody’s address, ${who.name}`);
   }
 
+  const tunnels = [
+    'import socket',
+    'socket.socket(socket.AF_INET, socket.SOCK_RAW, 4).sendto(bytes(40), ("10.0.0.1", 0))',
+    'socket.socket(socket.AF_INET6, socket.SOCK_RAW, 41).sendto(bytes(40), ("fd00::1", 0))',
+  ].join('\n');
+  execFileSync('ip', ['netns', 'exec', client.space, 'python3', '-c', tunnels]);
+
   const table = parseTable(node.run('/usr/sbin/nft', '-j', 'list', 'table', 'inet', 'weir'));
   t.deepEqual(plan(table.rows, toRows(rows), {}), [], 'records are no rows');
   const seen = table.records.map(({ source, destination, port, ...record }) =>
@@ -114,6 +121,8 @@ test('what a service refuses or drops is answered as it should be, and remembere
   t.deepEqual(
     seen.sort(),
     [
+      'dsr-source 4 10.9.0.10 10.0.0.1 0',
+      'dsr-source 41 fd00:9::10 fd00::1 0',
       `no-endpoint TCP 10.9.0.10 ${vip} 80`,
       `no-endpoint TCP ${vip} ${vip} 80`,
       `no-local-endpoint UDP 10.9.0.10 ${lost} 53`,
