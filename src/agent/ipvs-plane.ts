@@ -1,21 +1,17 @@
 /** The IPVS dataplane as the agent's loop sees it: virtual servers, one table of nftables, a device with the addresses. */
 import { release } from 'node:os';
-import { isDeepStrictEqual } from 'node:util';
 import type { DesiredService } from '../core/desired.js';
 import type { Problem } from '../core/model.js';
 import type { Ip } from '../core/net.js';
-import { plan, type Row, rowKey } from '../core/plan.js';
+import { rowKey } from '../core/plan.js';
 import { type Deadlines, withDraining } from '../ipvs/drain.js';
-import { foreignChanges } from '../ipvs/foreign.js';
+import { foreignChanges, summaryOf } from '../ipvs/foreign.js';
 import { commands } from '../ipvs/ipvsadm-text.js';
 import { runCommands } from '../ipvs/ipvsadm.js';
 import { adoptedMarks, type Kernel, ownServers, readKernel } from '../ipvs/kernel.js';
 import { readLoads } from '../ipvs/loads.js';
 import type { Marks } from '../ipvs/marks.js';
-import { applyRuleset } from '../ipvs/nft.js';
-import { segmentOf } from '../ipvs/node-rows.js';
 import { type NodeView, type Placed, placeService, type WantedServer } from '../ipvs/placement.js';
-import { ruleCounts, tableChanges, versionSet, wholeTable } from '../ipvs/ruleset.js';
 import { ensureStateDirectory, type IpvsState, networkNamespace, readState, writeState } from '../ipvs/state-file.js';
 import { neededSettings } from '../ipvs/sysctls.js';
 import { unavailable } from '../ipvs/unavailable.js';
@@ -30,6 +26,7 @@ import { syncDevices } from './ipvs-devices.js';
 import { fingerprintOf, linksOf } from './ipvs-node.js';
 import { refusalCounts } from './ipvs-reasons.js';
 import { applySettings } from './ipvs-settings.js';
+import { syncTable } from './ipvs-table.js';
 import { IpvsWatch } from './ipvs-watch.js';
 import type { Log } from './log.js';
 import { NftFirewall } from './nft-firewall.js';
@@ -40,8 +37,8 @@ import { PodNamesFile } from './pod-names-file.js';
 const INTERVAL = 30_000;
 /** ms between looks at the connections of removed backends. */
 const LOADS_INTERVAL = 5_000;
-/** Of foreign changes in one line of the log. */
-const SHOWN = 5;
+
+const FOREIGN_FAULT = 'another program has changed virtual servers, tables of nftables or addresses: they are put back';
 
 export class IpvsPlane implements Plane {
   readonly name = 'ipvs';
@@ -117,7 +114,8 @@ export class IpvsPlane implements Plane {
 
   run(before: () => void): void {
     this.#timer = setInterval(() => {
-      this.recover();
+      this.#watch.touch(); // what is read next is all
+      this.#stale = true;
       before();
     }, INTERVAL);
   }
@@ -193,18 +191,13 @@ export class IpvsPlane implements Plane {
   /** Looks where anything has happened. The next `follow` undoes what another hand has done. */
   inspect(): readonly string[] {
     if (!this.#watch.changed()) return [];
-    const known = this.#kernel;
-    this.#kernel = readKernel(this.#proxy);
-    const changes = [...foreignChanges(known, this.#kernel), ...this.#firewall.recover()];
+    const changes = this.#look();
     const faults = this.#firewall.faults();
     if (changes.length === 0) return faults;
-    const shown = changes.slice(0, SHOWN).join(', ') + (changes.length > SHOWN ? `, +${changes.length - SHOWN}` : '');
-    this.#log('warn', `another program has changed what is Weir's: put back: ${shown}`);
+    this.#log('warn', `another program has changed what is Weir's: put back: ${summaryOf(changes)}`);
     this.#watch.touch();
-    return [
-      'another program has changed virtual servers, tables of nftables or addresses: they are put back',
-      ...faults,
-    ];
+    this.#stale = true;
+    return [FOREIGN_FAULT, ...faults];
   }
 
   /** What is forwarded IPVS counts by itself: ipvsadm -Ln --stats. */
@@ -241,15 +234,27 @@ export class IpvsPlane implements Plane {
     for (const row of lostRows(free, servers)) rows.set(rowKey(row), row);
     const { puts, removals } = commands(have, servers);
     runCommands(puts);
-    const writes = this.#syncTable(rows);
-    const devices = syncDevices(this.#kernel, rows, this.#facts.roles.uplinks);
+    const table = syncTable(this.#kernel, rows, this.#options, this.#facts.roles.uplinks);
+    const devices = syncDevices(table.kernel, rows, this.#facts.roles.uplinks);
     this.#kernel = devices.kernel;
     runCommands(removals);
     this.#stale = false;
     this.#deadlines = deadlines;
     const others = [...this.#kernel.servers].filter(([key]) => !have.has(key));
     this.#kernel = { ...this.#kernel, servers: new Map([...others, ...servers]) };
-    return puts.length + writes + devices.writes + removals.length;
+    return puts.length + table.writes + devices.writes + removals.length;
+  }
+
+  /** What is not as we left it. */
+  #look(): string[] {
+    const known = this.#kernel;
+    try {
+      this.#kernel = readKernel(this.#proxy);
+      return [...foreignChanges(known, this.#kernel), ...this.#firewall.recover()];
+    } catch (error) {
+      this.#watch.touch(); // to be read again, and to be told until it can be
+      throw error;
+    }
   }
 
   /** Once for each service. */
@@ -272,18 +277,6 @@ export class IpvsPlane implements Plane {
     return want;
   }
 
-  #syncTable(rows: ReadonlyMap<string, Row>): number {
-    const { masqueradeAll, serviceCidr } = this.#options;
-    const options = { segment: segmentOf(this.#facts.roles.uplinks), masqueradeAll, serviceCidr };
-    const writes = plan(this.#kernel.rows, rows, {});
-    const version = versionSet(options);
-    const rules = ruleCounts(options);
-    const isIntact = this.#kernel.version === version && isDeepStrictEqual(this.#kernel.rules, rules);
-    applyRuleset(isIntact ? tableChanges(writes) : wholeTable(rows, options));
-    this.#kernel = { ...this.#kernel, rows, version, rules };
-    return writes.length + (isIntact ? 0 : 1);
-  }
-
   #placeAll(): void {
     const view = this.#view();
     for (const [key, service] of this.#desired) this.#placed.set(key, placeService(service, view, this.#marks));
@@ -299,14 +292,13 @@ export class IpvsPlane implements Plane {
   }
 
   #write(): void {
-    const state: IpvsState = {
+    writeState(this.#directory, {
       ...{ pid: process.pid, synced: this.#synced, generation: this.#generation, lastSync: this.#lastSync },
       ...{ services: [...this.#desired.values()], nodes: this.#nodes, sysctls: this.#sysctls },
       deadlines: Object.fromEntries(this.#deadlines),
       rules: Object.fromEntries(this.#kernel.rules),
       netns: networkNamespace(),
       takeoverUntil: this.#bpf.until,
-    };
-    writeState(this.#directory, state);
+    });
   }
 }

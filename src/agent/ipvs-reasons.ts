@@ -1,11 +1,8 @@
 /** What the table `weir` has counted, by the reasons that both dataplanes have. */
-import { readCounters } from '../ipvs/nft.js';
-import { refusalReason } from '../ipvs/refusals.js';
+import { readCount } from '../ipvs/nft.js';
+import { countSet, REFUSAL_NAMES, REFUSALS } from '../ipvs/refusals.js';
 import type { Measures } from '../metrics/weir.js';
 
 export function refusalCounts(): Measures['reasons'] {
-  return [...readCounters()].flatMap(([name, { packets, bytes }]) => {
-    const reason = refusalReason({ name });
-    return reason === undefined ? [] : [{ reason, drop: true, packets, bytes }];
-  });
+  return REFUSAL_NAMES.map((name) => ({ reason: REFUSALS[name].reason, drop: true, ...readCount(countSet(name)) }));
 }

@@ -21,6 +21,13 @@ export function foreignChanges(known: Kernel, now: Kernel): string[] {
   return [...[...puts, ...removals].map((text) => `ipvsadm: ${text}`), ...table, ...addresses];
 }
 
+/** Of changes in one line of the log. */
+const SHOWN = 5;
+
+export function summaryOf(changes: readonly string[]): string {
+  return changes.slice(0, SHOWN).join(', ') + (changes.length > SHOWN ? `, +${changes.length - SHOWN}` : '');
+}
+
 function ruleChanges({ rules: known }: Kernel, { rules: now }: Kernel): string[] {
   return [...new Set([...known.keys(), ...now.keys()])]
     .filter((chain) => known.get(chain) !== now.get(chain))

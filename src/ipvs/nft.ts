@@ -2,7 +2,7 @@
 import type { Row } from '../core/plan.js';
 import { toRows } from '../core/plan.js';
 import { WeirError } from '../errors.js';
-import { isRecordSet, type RecordElement, recordElements } from './records.js';
+import { isLeft, type RecordElement, recordElements } from './records.js';
 import { runTool } from './tools.js';
 
 /** Applies all or nothing. */
@@ -35,17 +35,31 @@ export function readTable(): string | undefined {
   }
 }
 
-/** Packets and bytes by the name of the counter; none where there is no table. */
-export function readCounters(): ReadonlyMap<string, { readonly packets: number; readonly bytes: number }> {
+export interface Count {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+/** The sum of the counters of a set's elements; nothing where there is no such set. */
+export function readCount(set: string): Count {
   try {
-    const { nftables } = JSON.parse(runTool('nft', ['-j', 'list', 'counters', 'table', 'inet', 'weir'])) as {
-      nftables: readonly { readonly counter?: { name: string; packets: number; bytes: number } }[];
-    };
-    return new Map(nftables.flatMap(({ counter }) => (counter ? [[counter.name, counter] as const] : [])));
+    return parseCount(runTool('nft', ['-j', 'list', 'set', 'inet', 'weir', set]));
   } catch (error) {
-    if (error instanceof WeirError && error.message.includes('No such file or directory')) return new Map();
+    if (error instanceof WeirError && error.message.includes('No such file or directory')) return NOTHING;
     throw error;
   }
+}
+
+const NOTHING: Count = { packets: 0, bytes: 0 };
+
+export function parseCount(json: string): Count {
+  const { nftables } = JSON.parse(json) as { nftables: readonly Listed[] };
+  const elements = nftables.flatMap(({ set }) => set?.elem ?? []) as readonly {
+    readonly elem: { readonly counter?: Count };
+  }[];
+  return elements.reduce((sum, { elem: { counter = NOTHING } }) => {
+    return { packets: sum.packets + counter.packets, bytes: sum.bytes + counter.bytes };
+  }, NOTHING);
 }
 
 interface Listed {
@@ -71,7 +85,7 @@ export function parseTable(json: string): {
 } {
   const { nftables } = JSON.parse(json) as { nftables: readonly Listed[] };
   const containers = nftables.flatMap(({ set, map }) => set ?? map ?? []);
-  const decided = nftables.filter(({ set }) => !isRecordSet(set?.name ?? ''));
+  const decided = nftables.filter(({ set }) => !isLeft(set?.name ?? ''));
   const rows = decided.flatMap(({ set, map }) => [
     ...(set?.elem ?? []).map((element) => ({ table: set?.name ?? '', key: keyText(element), value: '' })),
     ...(map?.elem ?? []).map((pair) => {

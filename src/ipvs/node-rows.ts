@@ -32,10 +32,12 @@ export function nodeRows(roles: Roles, { sources, cluster }: ClusterRanges, know
       value: '',
     }));
   };
+  /* until the nodes are known for the first time, tunnels of others (an overlay's) go on */
+  const tunnels = ranges('tunnel_sources', sources);
   return [
     ...devices('inside_devices', ['lo', ...bridges, ...roles.pods.map(({ name }) => name)]),
     ...devices('bridges', bridges),
-    ...ranges('tunnel_sources', sources),
+    ...(tunnels.length > 0 || sources ? tunnels : ranges('tunnel_sources', withoutGaps([]))),
     ...ranges('cluster', cluster && withoutGaps(cluster)),
   ];
 }

@@ -34,8 +34,12 @@ export function recordPacket(name: string): string[] {
   });
 }
 
-/** Does the set hold records? The agent decides nothing of what is in it. */
-export function isRecordSet(set: string): boolean {
+/** Does the set hold what packets have left? The agent decides nothing of what is in it. */
+export function isLeft(set: string): boolean {
+  return isRecordSet(set) || set.startsWith('count_');
+}
+
+function isRecordSet(set: string): boolean {
   return /^(ports|other)_[a-z_]+[46]$/.test(set);
 }
 

@@ -12,17 +12,29 @@ export const REFUSALS = {
 } as const;
 export type Refusal = keyof typeof REFUSALS;
 
-const NAMES = Object.keys(REFUSALS) as Refusal[];
+export const REFUSAL_NAMES = Object.keys(REFUSALS) as Refusal[];
 
 export function refusalDeclarations(): string[] {
-  return NAMES.flatMap((name) => [`counter ${name} { }`, ...recordSets(name)]);
+  return REFUSAL_NAMES.flatMap((name) => [
+    `set ${countSet(name)} { type nf_proto; flags dynamic; size 4; }`,
+    ...recordSets(name),
+  ]);
+}
+
+/** Counts all packets, by family. A set: nft reads the whole ruleset before it tells of a counter. */
+export function countSet(name: Refusal): string {
+  return `count_${name}`;
 }
 
 /** To be reached by `goto`. */
 export function refusalChains(): [name: Refusal, lines: readonly string[]][] {
-  return NAMES.map((name) => [
+  return REFUSAL_NAMES.map((name) => [
     name,
-    [`counter name "${name}"`, ...recordPacket(name), REFUSALS[name].told ? 'goto refuse' : 'drop'],
+    [
+      `update @${countSet(name)} { meta nfproto counter }`,
+      ...recordPacket(name),
+      REFUSALS[name].told ? 'goto refuse' : 'drop',
+    ],
   ]);
 }
 

@@ -68,10 +68,10 @@ const MASQUERADE = 'meta l4proto { tcp, udp, sctp } masquerade to :1024-60999 fu
 const TUNNELS = '{ "weir-ipip0", "weir-ip6ip0" }';
 
 function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): [name: string, lines: readonly string[]][] {
-  /* an address that some service has is on weir-ipvs0 */
+  /* an address that some service has is on weir-ipvs0; others' (a DNS cache's) are on devices of theirs */
   const unallocated = each((ip, n) => {
     const range = serviceCidr.find(({ address }) => familyOf(address) === (n === 4 ? 'v4' : 'v6'));
-    return range ? `${ip} daddr ${formatPrefix(range)} ${ip} daddr != @vips${n} goto unallocated` : '';
+    return range ? `${ip} daddr ${formatPrefix(range)} fib daddr type != local goto unallocated` : '';
   }).filter((line) => line !== '');
   return [
     ...refusalChains(),

@@ -2,7 +2,7 @@ import test from 'ava';
 import type { Holder } from '../../src/cli/drain.js';
 import type { BackendListRow } from '../../src/cli/backend.js';
 import { FORWARDINGS, FRONTENDS, Shop } from './shop.js';
-import { type Inhabitant, type Node, type Pod, until } from './world.js';
+import { type Inhabitant, type Node, PATIENCE, type Pod, until } from './world.js';
 
 /** Waits until the node has let go of the pod altogether. */
 async function forgets(node: Node, pod: Pod): Promise<void> {
@@ -33,7 +33,7 @@ const KINDS = [
 for (const forwarding of FORWARDINGS) {
   test(`connections of a removed pod go on for their grace and are then reset, never left hanging: ${forwarding}`, async (t) => {
     const annotations = { 'weir.io/forwarding': forwarding };
-    await using shop = await Shop.open({ annotations, flags: ['--drain-timeout', '2s'] });
+    await using shop = await Shop.open({ annotations, flags: ['--drain-timeout', `${2 * PATIENCE}s`] });
     const { client, web1, web2 } = shop;
     for (const { name, ...kind } of KINDS) {
       const more = { ...kind, annotations: { ...annotations, ...kind.annotations } };
@@ -52,7 +52,7 @@ for (const forwarding of FORWARDINGS) {
 
   test(`a connection whose last local pod has gone is reset where the policy is Local: ${forwarding}`, async (t) => {
     const annotations = { 'weir.io/forwarding': forwarding };
-    await using shop = await Shop.open({ annotations, flags: ['--drain-timeout', '1s'] });
+    await using shop = await Shop.open({ annotations, flags: ['--drain-timeout', `${PATIENCE}s`] });
     const { client, web1, web2 } = shop;
     shop.serves([web1, web2], { externalTrafficPolicy: 'Local' });
     await shop.settled();

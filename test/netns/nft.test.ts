@@ -2,8 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import test from 'ava';
 import { plan, type Row, toRows } from '../../src/core/plan.js';
-import { parseTable } from '../../src/ipvs/nft.js';
-import { refusalReason } from '../../src/ipvs/refusals.js';
+import { parseCount, parseTable } from '../../src/ipvs/nft.js';
+import { countSet, refusalReason } from '../../src/ipvs/refusals.js';
 import { tableChanges, versionSet, wholeTable } from '../../src/ipvs/ruleset.js';
 import { ip } from '../helpers/model.js';
 import { batch, type Inhabitant, run, sysctl, World } from './world.js';
@@ -135,6 +135,8 @@ test('what a service refuses or drops is answered as it should be, and remembere
       `unknown-port UDP 10.9.0.10 ${vip} 4444`,
     ].sort(),
   );
+  const counted = parseCount(node.run('/usr/sbin/nft', '-j', 'list', 'set', 'inet', 'weir', countSet('dsr_source')));
+  t.deepEqual(counted, { packets: 2, bytes: 60 + 80 });
   t.true(table.records.every(({ count, age }) => count >= 1 && age >= 0 && age < 60));
 });
 
