@@ -5,7 +5,7 @@ import type { Problem } from '../core/model.js';
 import type { Ip } from '../core/net.js';
 import { rowKey } from '../core/plan.js';
 import { type Deadlines, withDraining } from '../ipvs/drain.js';
-import { foreignChanges, summaryOf } from '../ipvs/foreign.js';
+import { FOREIGN_FAULT, foreignChanges, summaryOf } from '../ipvs/foreign.js';
 import { commands } from '../ipvs/ipvsadm-text.js';
 import { runCommands } from '../ipvs/ipvsadm.js';
 import { adoptedMarks, type Kernel, ownServers, readKernel } from '../ipvs/kernel.js';
@@ -14,7 +14,7 @@ import type { Marks } from '../ipvs/marks.js';
 import { type NodeView, type Placed, placeService, type WantedServer } from '../ipvs/placement.js';
 import { ensureStateDirectory, type IpvsState, networkNamespace, readState, writeState } from '../ipvs/state-file.js';
 import { neededSettings } from '../ipvs/sysctls.js';
-import { unavailable } from '../ipvs/unavailable.js';
+import { takenProblem, unavailable } from '../ipvs/unavailable.js';
 import { matchText, type VirtualServers } from '../ipvs/virtual.js';
 import { addressesOf, lostRows, type NodeAddresses, viewOf, wanted } from '../ipvs/wanted.js';
 import type { PolicyTarget } from '../ipvs/policy-rows.js';
@@ -37,8 +37,6 @@ import { PodNamesFile } from './pod-names-file.js';
 const INTERVAL = 30_000;
 /** ms between looks at the connections of removed backends. */
 const LOADS_INTERVAL = 5_000;
-
-const FOREIGN_FAULT = 'another program has changed virtual servers, tables of nftables or addresses: they are put back';
 
 export class IpvsPlane implements Plane {
   readonly name = 'ipvs';
@@ -155,10 +153,11 @@ export class IpvsPlane implements Plane {
       this.#desired.delete(key);
       this.#placed.delete(key);
     }
+    const view = this.#view();
     for (const service of desired) {
       this.#warn(service);
       this.#desired.set(service.key, service);
-      this.#placed.set(service.key, placeService(service, this.#view(), this.#marks));
+      this.#placed.set(service.key, placeService(service, view, this.#marks));
     }
     this.#write(); // first, so that the next agent knows what is ours however far this one gets
     return this.#sync();
@@ -236,12 +235,11 @@ export class IpvsPlane implements Plane {
     runCommands(puts);
     const table = syncTable(this.#kernel, rows, this.#options, this.#facts.roles.uplinks);
     const devices = syncDevices(table.kernel, rows, this.#facts.roles.uplinks);
-    this.#kernel = devices.kernel;
     runCommands(removals);
     this.#stale = false;
     this.#deadlines = deadlines;
     const others = [...this.#kernel.servers].filter(([key]) => !have.has(key));
-    this.#kernel = { ...this.#kernel, servers: new Map([...others, ...servers]) };
+    this.#kernel = { ...devices.kernel, servers: new Map([...others, ...servers]) };
     return puts.length + table.writes + devices.writes + removals.length;
   }
 
@@ -270,9 +268,7 @@ export class IpvsPlane implements Plane {
     for (const key of want.keys()) {
       if (have.has(key) || !this.#kernel.servers.has(key)) continue;
       want.delete(key);
-      const message =
-        'another program has this virtual server (ipvsadm -Sn shows it): it is left alone and ours not served';
-      this.#report({ object: `virtual server ${key}`, field: '', message });
+      this.#report(takenProblem(key));
     }
     return want;
   }

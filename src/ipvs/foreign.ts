@@ -21,6 +21,10 @@ export function foreignChanges(known: Kernel, now: Kernel): string[] {
   return [...[...puts, ...removals].map((text) => `ipvsadm: ${text}`), ...table, ...addresses];
 }
 
+/** As the health endpoints have it. */
+export const FOREIGN_FAULT =
+  'another program has changed virtual servers, tables of nftables or addresses: they are put back';
+
 /** Of changes in one line of the log. */
 const SHOWN = 5;
 

@@ -12,3 +12,10 @@ export function unavailable({ key, ports }: DesiredService): Problem[] {
   }
   return problems;
 }
+
+/** Of a virtual server that another program has made, as ipvsadm names it. */
+export function takenProblem(key: string): Problem {
+  const message =
+    'another program has this virtual server (ipvsadm -Sn shows it): it is left alone and ours not served';
+  return { object: `virtual server ${key}`, field: '', message };
+}

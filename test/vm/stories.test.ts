@@ -34,38 +34,38 @@ function own(file: string, name: string, limit: number): Story {
   return { name, command: ['node', `dist/test/vm/${file}.js`], limit };
 }
 
-const SCTP = own('sctp-story', 'an SCTP association through every frontend', 600);
+const SCTP = own('sctp-story', 'an SCTP association through every frontend', 1200);
 
 /** All of these run natively as well. */
 const BPF: readonly Story[] = [
-  netns('services', '*: dsr, routed pods, strict rp_filter', 600, true),
-  netns('services', '*: nat, bridged pods, strict rp_filter, invalid dropped', 600),
-  netns('policy', '*(routed)', 600),
+  netns('services', '*: dsr, routed pods, strict rp_filter', 1200, true),
+  netns('services', '*: nat, bridged pods, strict rp_filter, invalid dropped', 1200),
+  netns('policy', '*(routed)', 1200),
   SCTP,
-  own('vlan-story', 'nodes on a VLAN of a trunk serve their clients', 900),
+  own('vlan-story', 'nodes on a VLAN of a trunk serve their clients', 1800),
 ];
 
 const IPVS: readonly Story[] = [
-  netns('services', '*: nat, routed pods, strict rp_filter', 600),
-  netns('services', '*: nat, bridged pods, strict rp_filter, invalid dropped', 600),
-  netns('services', '*: dsr, routed pods, strict rp_filter', 600, true),
-  netns('services', '*: dsr, bridged pods, no rp_filter', 600),
-  netns('services', '5 MB go both ways*', 900),
-  netns('services', 'a service without endpoints refuses*', 600),
-  netns('services', 'a port that no pod listens on*', 900),
+  netns('services', '*: nat, routed pods, strict rp_filter', 1200),
+  netns('services', '*: nat, bridged pods, strict rp_filter, invalid dropped', 1200),
+  netns('services', '*: dsr, routed pods, strict rp_filter', 1200, true),
+  netns('services', '*: dsr, bridged pods, no rp_filter', 1200),
+  netns('services', '5 MB go both ways*', 1800),
+  netns('services', 'a service without endpoints refuses*', 1200, true),
+  netns('services', 'a port that no pod listens on*', 1800),
   netns('resilience', '*', 3000),
   netns('drain', '*', 3000),
   netns('verdicts', '*', 1800),
-  netns('addresses', '*', 900),
-  netns('fragments', '*', 900),
-  netns('l2', '*', 900),
-  netns('host', 'a process of the host reaches*', 900),
-  netns('host', 'a backend on the host network*', 900),
-  netns('health', 'a load balancer finds*', 900),
-  netns('policy', '*(routed)', 600, true),
-  netns('policy', '*(bridge)', 600),
+  netns('addresses', '*', 1800),
+  netns('fragments', '*', 1800),
+  netns('l2', '*', 1800),
+  netns('host', 'a process of the host reaches*', 1800),
+  netns('host', 'a backend on the host network*', 1800),
+  netns('health', 'a load balancer finds*', 1800),
+  netns('policy', '*(routed)', 1800),
+  netns('policy', '*(bridge)', 1800),
   netns('grid', 'every answer*routed*', 3000),
-  own('ipvs-story', 'backends end, other hands meddle', 900),
+  own('ipvs-story', 'backends end, other hands meddle', 1800),
   SCTP,
 ];
 
