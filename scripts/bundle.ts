@@ -24,7 +24,7 @@ await build({
   external: ['ffi-napi', 'ref-napi', '@kubernetes/client-node'],
   /* packages that were written for require find it */
   banner: {
-    js: `#!/usr/bin/env node\nimport { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);`,
+    js: `#!/usr/bin/env node\nimport { createRequire as requireOf } from 'node:module';\nconst require = requireOf(import.meta.url);`,
   },
   outfile,
 });

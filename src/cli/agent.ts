@@ -1,6 +1,5 @@
 /** `weir agent`: the agent in the foreground, until it is told to end. */
 import { fileURLToPath } from 'node:url';
-import { Agent } from '../agent.js';
 import type { Log } from '../agent/log.js';
 import { WeirError } from '../errors.js';
 import { readNetwork } from '../host/network.js';
@@ -46,6 +45,7 @@ export const agentCommand = defineCommand({
 });
 
 async function runAgent(options: AgentOptions, log: Log, context: Context): Promise<void> {
+  const { Agent } = await import('../agent.js'); // large, and no other command needs it
   using agent = new Agent(options, log, await readNetwork(), OBJECT);
   log(
     'info',

@@ -5,10 +5,10 @@
  * Every buffer that is passed, directly or through writeAddress, is held until the call returns. A failure becomes a
  * KernelError here; an errno that a caller expects comes back as a negative number from `attempt`.
  */
-import ffi, { type Cif } from 'ffi-napi';
-import bindings from 'ffi-napi/lib/bindings.js';
-import ref from 'ref-napi';
+import type { Bindings, Cif, Ffi } from 'ffi-napi';
+import type { Ref } from 'ref-napi';
 import { closeSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { WeirError } from '../errors.js';
 import { KernelError } from './errors.js';
 
@@ -22,6 +22,27 @@ export type Pointer = number & { readonly [pointerBrand]: 'Pointer' };
 /** Bytes are passed by address, null as NULL, numbers by value (up to 2^53). */
 export type Argument = number | Uint8Array | null;
 export type Kind = 'int' | 'uint32' | 'uint64' | 'pointer';
+
+interface Native {
+  readonly ffi: Ffi;
+  readonly bindings: Bindings;
+  readonly ref: Ref;
+}
+let loaded: Native | undefined;
+
+/** The packages are loaded at the first call: that takes a third of the time in which `weir` starts, and some commands make none. */
+function native(): Native {
+  return (loaded ??= load());
+}
+
+function load(): Native {
+  const require = createRequire(import.meta.url);
+  return {
+    ffi: require('ffi-napi') as Ffi,
+    bindings: require('ffi-napi/lib/bindings.js') as Bindings,
+    ref: require('ref-napi') as Ref,
+  };
+}
 
 const LIBRARIES = { libbpf: 'libbpf.so.1', libc: 'libc.so.6' } as const;
 const libraries = new Map<string, { get(symbol: string): Buffer }>();
@@ -57,16 +78,16 @@ export class NativeFunction {
   attempt(...values: Argument[]): number {
     const { cif, symbol, frame } = this.prepare();
     this.fill(frame, values);
-    bindings.ffi_call(cif, symbol, frame.result, frame.table);
+    native().bindings.ffi_call(cif, symbol, frame.result, frame.table);
     const result = this.read(frame);
     held.length = 0;
-    return result === -1 && this.library === 'libc' ? -ffi.errno() : result;
+    return result === -1 && this.library === 'libc' ? -native().ffi.errno() : result;
   }
 
   /** The result, or a KernelError that begins with `action`: a negative int, or a NULL pointer. */
   call(action: string, ...values: Argument[]): number {
     const result = this.attempt(...values);
-    if (this.result === 'pointer' && result === 0) throw new KernelError(this.name, ffi.errno(), action);
+    if (this.result === 'pointer' && result === 0) throw new KernelError(this.name, native().ffi.errno(), action);
     if (result < 0) throw new KernelError(this.name, -result, action);
     return result;
   }
@@ -78,7 +99,7 @@ export class NativeFunction {
     this.fill(frame, values);
     const alive = held.splice(0);
     const result = await new Promise<number>((resolve, reject) => {
-      bindings.ffi_call_async(cif, symbol, frame.result, frame.table, (error) => {
+      native().bindings.ffi_call_async(cif, symbol, frame.result, frame.table, (error) => {
         alive.length = 0;
         if (error) reject(error);
         else resolve(this.read(frame));
@@ -90,9 +111,9 @@ export class NativeFunction {
 
   private prepare(): { cif: Cif; symbol: Buffer; frame: Frame } {
     this.prepared ??= {
-      cif: ffi.CIF(
-        ref.coerceType(this.result),
-        this.kinds.map((kind) => ref.coerceType(kind)),
+      cif: native().ffi.CIF(
+        native().ref.coerceType(this.result),
+        this.kinds.map((kind) => native().ref.coerceType(kind)),
       ),
       symbol: openLibrary(LIBRARIES[this.library]).get(this.name),
       frame: makeFrame(this.kinds.length),
@@ -115,7 +136,7 @@ function openLibrary(path: string): { get(symbol: string): Buffer } {
   const known = libraries.get(path);
   if (known) return known;
   try {
-    const opened = new ffi.DynamicLibrary(path);
+    const opened = new (native().ffi.DynamicLibrary)(path);
     libraries.set(path, opened);
     if (path === LIBRARIES.libbpf) silence();
     return opened;
@@ -135,7 +156,7 @@ function makeFrame(count: number): Frame {
   // Never from the pool: their addresses are written down once.
   const table = Buffer.alloc(Math.max(1, count) * WORD);
   const slots = Buffer.alloc(Math.max(1, count) * WORD);
-  for (let i = 0; i < count; i++) ref.writePointer(table, i * WORD, slots.subarray(i * WORD, (i + 1) * WORD));
+  for (let i = 0; i < count; i++) native().ref.writePointer(table, i * WORD, slots.subarray(i * WORD, (i + 1) * WORD));
   return { table, slots, result: Buffer.alloc(WORD) };
 }
 
@@ -161,14 +182,14 @@ export function writeAddress(struct: Buffer, offset: number, target: Uint8Array 
     return;
   }
   held.push(target);
-  writeWord(struct, offset, ref.address(target));
+  writeWord(struct, offset, native().ref.address(target));
 }
 
 /** The bytes at an address that native code owns; the caller knows how long they live. */
 export function viewMemory(pointer: Pointer, size: number): Buffer {
   const cell = Buffer.alloc(WORD);
   writeWord(cell, 0, pointer);
-  return ref.readPointer(cell, 0, size);
+  return native().ref.readPointer(cell, 0, size);
 }
 
 /** NUL-terminated bytes for a `const char *`. */

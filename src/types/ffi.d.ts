@@ -11,14 +11,7 @@ declare module 'ffi-napi' {
     errno(): number;
   }
 
-  const ffi: Ffi;
-  export default ffi;
-  export type { Cif };
-}
-
-declare module 'ffi-napi/lib/bindings.js' {
-  import type { Cif } from 'ffi-napi';
-
+  /** Of ffi-napi/lib/bindings.js. */
   interface Bindings {
     ffi_call(cif: Cif, symbol: Buffer, result: Buffer, frame: Buffer): void;
     ffi_call_async(
@@ -30,8 +23,7 @@ declare module 'ffi-napi/lib/bindings.js' {
     ): void;
   }
 
-  const bindings: Bindings;
-  export default bindings;
+  export type { Bindings, Cif, Ffi };
 }
 
 declare module 'ref-napi' {
@@ -45,6 +37,5 @@ declare module 'ref-napi' {
     writePointer(buffer: Buffer, offset: number, target: Buffer): void;
   }
 
-  const ref: Ref;
-  export default ref;
+  export type { Ref };
 }
