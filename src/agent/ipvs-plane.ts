@@ -4,15 +4,21 @@ import type { DesiredService } from '../core/desired.js';
 import type { Problem } from '../core/model.js';
 import type { Ip } from '../core/net.js';
 import { rowKey } from '../core/plan.js';
-import { type Deadlines, withDraining } from '../ipvs/drain.js';
 import { FOREIGN_FAULT, foreignChanges, summaryOf } from '../ipvs/foreign.js';
 import { commands } from '../ipvs/ipvsadm-text.js';
 import { runCommands } from '../ipvs/ipvsadm.js';
 import { adoptedMarks, type Kernel, ownServers, readKernel } from '../ipvs/kernel.js';
-import { readLoads } from '../ipvs/loads.js';
 import type { Marks } from '../ipvs/marks.js';
 import { type NodeView, type Placed, placeService, type WantedServer } from '../ipvs/placement.js';
-import { ensureStateDirectory, type IpvsState, networkNamespace, readState, writeState } from '../ipvs/state-file.js';
+import {
+  chainsIn,
+  ensureStateDirectory,
+  type IpvsState,
+  networkNamespace,
+  readState,
+  writeState,
+} from '../ipvs/state-file.js';
+import { TABLE } from '../ipvs/ruleset.js';
 import { neededSettings } from '../ipvs/sysctls.js';
 import { takenProblem, unavailable } from '../ipvs/unavailable.js';
 import { matchText, type VirtualServers } from '../ipvs/virtual.js';
@@ -23,10 +29,11 @@ import type { Measures } from '../metrics/weir.js';
 import type { AgentOptions } from '../options.js';
 import { AfterBpf } from './after-bpf.js';
 import { syncDevices } from './ipvs-devices.js';
-import { fingerprintOf, linksOf } from './ipvs-node.js';
+import { Draining } from './ipvs-draining.js';
+import { linksOf, NodeInputs } from './ipvs-node.js';
 import { refusalCounts } from './ipvs-reasons.js';
 import { applySettings } from './ipvs-settings.js';
-import { syncTable } from './ipvs-table.js';
+import { ServiceTable } from './ipvs-table.js';
 import { IpvsWatch } from './ipvs-watch.js';
 import type { Log } from './log.js';
 import { NftFirewall } from './nft-firewall.js';
@@ -35,33 +42,31 @@ import { PodNamesFile } from './pod-names-file.js';
 
 /** ms between looks at all that the kernel has, whether anything has changed or not. */
 const INTERVAL = 30_000;
-/** ms between looks at the connections of removed backends. */
-const LOADS_INTERVAL = 5_000;
 
 export class IpvsPlane implements Plane {
   readonly name = 'ipvs';
   readonly expositions = [];
-  readonly #options: AgentOptions;
   readonly #directory: string;
   readonly #marks: Marks;
   readonly #desired = new Map<string, DesiredService>();
   readonly #placed = new Map<string, Placed>();
   readonly #proxy: boolean;
+  readonly #table: ServiceTable;
   readonly #firewall: NftFirewall;
   #sysctls: IpvsState['sysctls'];
   readonly #report: (problem: Problem) => void;
   /** Addresses that the last agent meant to serve, whether it came to that or not: what has them is ours. */
   readonly #claimed: ReadonlySet<Ip>;
+  readonly #inputs = new NodeInputs();
+  readonly #draining: Draining;
   #facts: NodeFacts;
   #nodes: NodeAddresses;
   #kernel: Kernel;
-  #deadlines: Deadlines;
   #generation: number;
   #lastSync: number;
   #synced = false;
   readonly #bpf: AfterBpf;
   #timer: NodeJS.Timeout | undefined;
-  #loadsRead = 0;
   /** What is wanted is to be compared with what is there. */
   #stale = true;
   readonly #watch = new IpvsWatch();
@@ -78,7 +83,6 @@ export class IpvsPlane implements Plane {
     log: Log,
     report: (problem: Problem) => void,
   ) {
-    this.#options = options;
     this.#log = log;
     this.#report = report;
     this.#directory = ensureStateDirectory(options.bpfRoot);
@@ -86,18 +90,20 @@ export class IpvsPlane implements Plane {
     const state = readState(this.#directory);
     this.#facts = facts;
     this.#nodes = state?.nodes ?? {};
-    this.#deadlines = new Map(Object.entries(state?.deadlines ?? {}));
+    this.#draining = new Draining(options.drainTimeout, state?.deadlines ?? {});
     this.#generation = state?.generation ?? 0;
     this.#lastSync = state?.lastSync ?? 0;
     this.#proxy = options.runServiceProxy;
     this.#kernel = readKernel(this.#proxy);
-    this.#firewall = new NftFirewall(options, log);
+    this.#table = new ServiceTable(options, chainsIn(state, TABLE));
+    this.#firewall = new NftFirewall(options, state, log);
     this.#bpf = new AfterBpf(options, objectPath, state?.takeoverUntil ?? 0, log, () => this.#write());
     const settings = this.#proxy ? neededSettings(release()) : [];
     this.#sysctls = { ...applySettings(settings, log), ...this.#bpf.inherited, ...state?.sysctls };
     this.#marks = adoptedMarks(this.#kernel);
     for (const service of state?.services ?? []) this.#desired.set(service.key, service);
     this.#claimed = new Set([...this.#desired.values()].flatMap(addressesOf));
+    this.#inputs.follow(facts, this.#view(), this.#nodes);
     this.#placeAll();
     this.#write();
   }
@@ -119,17 +125,15 @@ export class IpvsPlane implements Plane {
   }
 
   follow(facts: NodeFacts): number {
-    const before = this.#fingerprint();
     if (linksOf(facts) !== linksOf(this.#facts)) this.#watch.touch();
     this.#facts = facts;
     if (facts.nodes) {
       const addresses = [...facts.nodes.values()].map((node) => [node.name, node.internalIps] as const);
       this.#nodes = Object.fromEntries(addresses);
     }
-    if (this.#fingerprint() !== before) {
-      this.#placeAll();
-      this.#stale = true;
-    }
+    const changed = this.#inputs.follow(facts, this.#view(), this.#nodes);
+    if (changed.placement) this.#placeAll();
+    if (changed.placement || changed.rows) this.#stale = true;
     const opened = this.#firewall.openBridges(facts);
     if (Object.keys(opened).length > 0) this.#sysctls = { ...opened, ...this.#sysctls };
     /* neighbours come and go all the time, and change nothing here */
@@ -164,15 +168,7 @@ export class IpvsPlane implements Plane {
   }
 
   drained(): string[] {
-    if (this.#deadlines.size === 0) return [];
-    const now = Date.now();
-    /* one without connections has nothing to wait for: nothing new comes to it */
-    if (now >= this.#loadsRead + LOADS_INTERVAL) {
-      const loads = readLoads();
-      this.#deadlines = new Map([...this.#deadlines].map(([name, end]) => [name, loads.get(name) ? end : 0]));
-      this.#loadsRead = now;
-    }
-    const over = [...this.#deadlines].filter(([, deadline]) => deadline <= now).map(([name]) => name);
+    const over = this.#draining.over();
     const ends = ({ match }: WantedServer): boolean => over.some((name) => name.startsWith(`${matchText(match)} `));
     return [...this.#placed].filter(([, { servers }]) => servers.some(ends)).map(([key]) => key);
   }
@@ -229,15 +225,14 @@ export class IpvsPlane implements Plane {
     const known = [...this.#kernel.rows.values()];
     const { rows, ...want } = wanted(this.#placed.values(), this.#facts.roles, this.#facts, known);
     const free = this.#free(want.servers, have);
-    const { servers, deadlines } = withDraining(have, free, this.#deadlines, Date.now(), this.#options.drainTimeout);
+    const servers = this.#draining.servers(have, free);
     for (const row of lostRows(free, servers)) rows.set(rowKey(row), row);
     const { puts, removals } = commands(have, servers);
     runCommands(puts);
-    const table = syncTable(this.#kernel, rows, this.#options, this.#facts.roles.uplinks);
+    const table = this.#table.sync(this.#kernel, rows, this.#facts.roles.uplinks);
     const devices = syncDevices(table.kernel, rows, this.#facts.roles.uplinks);
     runCommands(removals);
     this.#stale = false;
-    this.#deadlines = deadlines;
     const others = [...this.#kernel.servers].filter(([key]) => !have.has(key));
     this.#kernel = { ...devices.kernel, servers: new Map([...others, ...servers]) };
     return puts.length + table.writes + devices.writes + removals.length;
@@ -282,17 +277,13 @@ export class IpvsPlane implements Plane {
     return viewOf(this.#facts.network, this.#facts.roles.uplinks, this.#nodes);
   }
 
-  /** What all that is wanted depends on besides the services themselves. */
-  #fingerprint(): string {
-    return fingerprintOf(this.#facts, this.#view(), this.#nodes);
-  }
-
   #write(): void {
+    const made = [[TABLE, this.#table.made] as const, ...this.#firewall.made];
     writeState(this.#directory, {
       ...{ pid: process.pid, synced: this.#synced, generation: this.#generation, lastSync: this.#lastSync },
       ...{ services: [...this.#desired.values()], nodes: this.#nodes, sysctls: this.#sysctls },
-      deadlines: Object.fromEntries(this.#deadlines),
-      rules: Object.fromEntries(this.#kernel.rules),
+      deadlines: this.#draining.deadlines,
+      chains: Object.fromEntries(made.map(([table, chains]) => [table, Object.fromEntries(chains)])),
       netns: networkNamespace(),
       takeoverUntil: this.#bpf.until,
     });

@@ -1,15 +1,16 @@
 /** Network policy in the IPVS dataplane: the table `weir-policy`, and what bridges need for it to see their packets. */
 import { bindings } from '../core/network.js';
 import { readSysctl } from '../host/sysctl.js';
-import { accepts, applyRuleset } from '../ipvs/nft.js';
-import { BRIDGE_TABLE, bridgeChange, bridgeRows, bridgeVersion } from '../ipvs/policy-bridge.js';
+import type { ChainDigests } from '../ipvs/chains.js';
+import { accepts, applyRuleset, readChains } from '../ipvs/nft.js';
+import { BRIDGE_TABLE, bridgeChange, type BridgeHeld, bridgeRows, bridgeVersion } from '../ipvs/policy-bridge.js';
 import { foreignPolicy } from '../ipvs/policy-foreign.js';
-import { type PolicyKernel, readPolicyTable, removePolicyTable } from '../ipvs/policy-kernel.js';
+import { readPolicyTable, removePolicyTable } from '../ipvs/policy-kernel.js';
 import { BRIDGE_SETTINGS } from '../ipvs/sysctls.js';
 import type { PolicyTarget } from '../ipvs/policy-rows.js';
-import { LOG_PROBE } from '../ipvs/policy-table.js';
+import { LOG_PROBE, TABLE } from '../ipvs/policy-table.js';
 import { PolicyTables } from '../ipvs/policy-tables.js';
-import type { IpvsState } from '../ipvs/state-file.js';
+import { chainsIn, type IpvsState } from '../ipvs/state-file.js';
 import type { AgentOptions } from '../options.js';
 import { applySettings } from './ipvs-settings.js';
 import type { Log } from './log.js';
@@ -22,17 +23,21 @@ export class NftFirewall {
   readonly #isOn: boolean;
   readonly #log: Log;
   #bridged = false;
-  #bridge: Pick<PolicyKernel, 'rows' | 'version'>;
+  #bridge: BridgeHeld;
+  /** Its chains as they were left. */
+  #bridgeMade: ChainDigests;
   #target: PolicyTarget | undefined;
 
-  /** Adopts what is there. Throws WEIR_TOOL. */
-  constructor(options: Options, log: Log) {
+  /** Adopts what is there, and what the last agent knew of it. Throws WEIR_TOOL. */
+  constructor(options: Options, state: IpvsState | undefined, log: Log) {
     const { defaultDenyUnknown: denyUnknown, keepEstablished, takeoverGrace } = options;
     this.#bridge = readPolicyTable(BRIDGE_TABLE);
+    this.#bridgeMade = chainsIn(state, BRIDGE_TABLE);
     const canLog = accepts(LOG_PROBE);
     if (!canLog && options.runFirewall)
       log('info', 'what policy denies is not sent to nflog group 100: the kernel lacks nft_log or nfnetlink_log');
-    this.#tables = new PolicyTables({ denyUnknown, keepEstablished, takeoverGrace, log: canLog });
+    const tableOptions = { denyUnknown, keepEstablished, takeoverGrace, log: canLog };
+    this.#tables = new PolicyTables(tableOptions, chainsIn(state, TABLE));
     this.#isOn = options.runFirewall;
     this.#log = log;
   }
@@ -61,10 +66,11 @@ export class NftFirewall {
     if (!this.#target) return 0;
     const known = [...this.#target.subjects.keys()];
     const rows = bridgeRows(known, roles.pods, bindings(network, roles.pods, known));
-    const text = bridgeChange(this.#bridge.rows, this.#bridge.version, rows);
+    const { text, whole } = bridgeChange(this.#bridge, this.#bridgeMade, rows);
     if (text === '') return 0;
     applyRuleset(text);
-    this.#bridge = { rows, version: bridgeVersion() };
+    if (whole) this.#bridgeMade = readChains(BRIDGE_TABLE);
+    this.#bridge = { rows, version: bridgeVersion(), chains: this.#bridgeMade };
     return 1;
   }
 
@@ -88,6 +94,14 @@ export class NftFirewall {
     const bridge = readPolicyTable(BRIDGE_TABLE);
     this.#bridge = bridge;
     return [...this.#tables.recover(), ...(this.#target ? foreignPolicy(known, bridge, BRIDGE_TABLE) : [])];
+  }
+
+  /** By table its chains as they were left. */
+  get made(): readonly (readonly [table: string, chains: ChainDigests])[] {
+    return [
+      [TABLE, this.#tables.made],
+      [BRIDGE_TABLE, this.#bridgeMade],
+    ];
   }
 
   /** What is missing. */

@@ -9,11 +9,14 @@ import { withDraining } from '../ipvs/drain.js';
 import { flattened } from '../ipvs/ipvsadm-text.js';
 import { adoptedMarks, ownServers, readKernel } from '../ipvs/kernel.js';
 import { placeService } from '../ipvs/placement.js';
+import type { ChainDigests } from '../ipvs/chains.js';
+import { BRIDGE_TABLE } from '../ipvs/policy-bridge.js';
 import { readPolicyTable } from '../ipvs/policy-kernel.js';
 import type { Members } from '../ipvs/policy-program.js';
-import { PolicyCompilation, type PolicyTarget } from '../ipvs/policy-rows.js';
-import { fixedChains, optionsOf } from '../ipvs/policy-table.js';
-import { readState, stateDirectory } from '../ipvs/state-file.js';
+import { isProgramChain, PolicyCompilation, type PolicyTarget } from '../ipvs/policy-rows.js';
+import { TABLE as POLICY_TABLE } from '../ipvs/policy-table.js';
+import { TABLE } from '../ipvs/ruleset.js';
+import { chainsIn, type IpvsState, readState, stateDirectory } from '../ipvs/state-file.js';
 import { addressesOf, lostRows, serviceAddresses, viewOf, wanted } from '../ipvs/wanted.js';
 import type { StateOptions } from './agent-flags.js';
 import type { Context } from './context.js';
@@ -43,33 +46,40 @@ export async function ipvsDifferences(options: StateOptions, context: Context): 
   /* what is kept for its connections is no difference, however long ago its service let go of it */
   const { servers } = withDraining(have, want.servers, deadlines, 0, Number.MAX_SAFE_INTEGER);
   for (const row of lostRows(want.servers, servers)) want.rows.set(rowKey(row), row);
-  const policy = options.runFirewall ? policyDifferences(state.policy, roles) : [];
+  const policy = options.runFirewall ? policyDifferences(state.policy, roles, known) : [];
   if (!options.runServiceProxy && kernel.version === '') return policy;
   return [
     ...policy,
     ...between('ipvs', flattened(have), flattened(servers)),
     ...between('nft', texts(kernel.rows), texts(want.rows)),
-    ...between('nft', counted(kernel.rules), counted(new Map(Object.entries(known?.rules ?? {})))),
+    ...between('nft', named(kernel.chains), named(chainsIn(known, TABLE))),
     ...between(SERVICE_DEVICE, presence(kernel.addresses), presence(serviceAddresses(want.rows))),
   ];
 }
 
-/** Chains by the number of their rules: what a chain of a policy holds is in its name. */
-function policyDifferences(target: PolicyTarget, roles: Roles): Difference[] {
+/** What the chain of a policy holds is in its name; that another hand has not been at it, in what the agent has left. */
+function policyDifferences(target: PolicyTarget, roles: Roles, known: IpvsState | undefined): Difference[] {
   const have = readPolicyTable();
   const { chains, rows, members } = new PolicyCompilation().rows(target, roles);
-  const options = optionsOf(have.version);
-  const fixed = options ? counted(fixedChains(options)) : new Map([['fixed part', 'this version']]);
-  const programs = new Map([...chains].map(([name, lines]) => [name, lines.length]));
-  return between(
-    'nft weir-policy',
-    new Map([...counted(have.fixed), ...counted(have.chains), ...texts(have.rows), ...peers(have.members)]),
-    new Map([...fixed, ...counted(programs), ...texts(rows), ...peers(members)]),
-  );
+  const made = chainsIn(known, POLICY_TABLE);
+  const fixed = [...made].filter(([name]) => !isProgramChain(name));
+  const programs = [...chains.keys()].map((name) => [name, made.get(name) ?? 'to be made'] as const);
+  return [
+    ...between(
+      'nft weir-policy',
+      new Map([...named(have.chains), ...texts(have.rows), ...peers(have.members)]),
+      new Map([...named(new Map([...fixed, ...programs])), ...texts(rows), ...peers(members)]),
+    ),
+    ...between(
+      'nft bridge weir-policy',
+      named(readPolicyTable(BRIDGE_TABLE).chains),
+      named(chainsIn(known, BRIDGE_TABLE)),
+    ),
+  ];
 }
 
-function counted(rules: ReadonlyMap<string, number>): Map<string, string> {
-  return new Map([...rules].map(([name, count]) => [`chain ${name}`, `${count} rules`]));
+function named(chains: ChainDigests): Map<string, string> {
+  return new Map([...chains].map(([name, text]) => [`chain ${name}`, text]));
 }
 
 function peers(members: Members): [string, string][] {

@@ -1,5 +1,6 @@
 /** What another hand has changed of ours, in words for the log. */
 import { plan } from '../core/plan.js';
+import { changedChains } from './chains.js';
 import { SERVICE_DEVICE } from './devices.js';
 import { commands } from './ipvsadm-text.js';
 import { type Kernel, ownServers } from './kernel.js';
@@ -13,7 +14,7 @@ export function foreignChanges(known: Kernel, now: Kernel): string[] {
   );
   const table =
     now.version === known.version
-      ? [...ruleChanges(known, now), ...rowChanges(known, now)]
+      ? [...chainChanges(known, now), ...rowChanges(known, now)]
       : ['table inet weir: removed or replaced'];
   const lost = [...known.addresses].filter((ip) => !now.addresses.has(ip)).map((ip) => `-addr ${ip}`);
   const found = [...now.addresses].filter((ip) => !known.addresses.has(ip)).map((ip) => `+addr ${ip}`);
@@ -32,10 +33,8 @@ export function summaryOf(changes: readonly string[]): string {
   return changes.slice(0, SHOWN).join(', ') + (changes.length > SHOWN ? `, +${changes.length - SHOWN}` : '');
 }
 
-function ruleChanges({ rules: known }: Kernel, { rules: now }: Kernel): string[] {
-  return [...new Set([...known.keys(), ...now.keys()])]
-    .filter((chain) => known.get(chain) !== now.get(chain))
-    .map((chain) => `table inet weir: chain ${chain}: ${now.get(chain) ?? 0} rules, were ${known.get(chain) ?? 0}`);
+function chainChanges({ chains: known }: Kernel, { chains: now }: Kernel): string[] {
+  return changedChains(known, now).map((chain) => `table inet weir: chain ${chain}`);
 }
 
 function rowChanges(known: Kernel, now: Kernel): string[] {

@@ -2,6 +2,7 @@
 import type { Family, Ip } from '../core/net.js';
 import type { Row } from '../core/plan.js';
 import { WeirError } from '../errors.js';
+import type { ChainDigests } from './chains.js';
 import { readServiceAddresses } from './devices.js';
 import { readVirtualServers } from './ipvsadm.js';
 import { isOurMark, markName, Marks } from './marks.js';
@@ -16,8 +17,7 @@ export interface Kernel {
   readonly rows: ReadonlyMap<string, Row>;
   /** Which chains the table has; '' where there is no table. */
   readonly version: string;
-  /** Number of rules by chain. */
-  readonly rules: ReadonlyMap<string, number>;
+  readonly chains: ChainDigests;
   /** Addresses of weir-ipvs0, by which virtual servers are told to be ours. */
   readonly addresses: ReadonlySet<Ip>;
   /** Whether there is such a device. */
@@ -30,11 +30,11 @@ export interface Kernel {
 export function readKernel(proxy = true): Kernel {
   const servers = proxy ? readVirtualServers() : virtualServersIfAny();
   const table = readTable();
-  const { rows, names, rules } = parseTable(table ?? '{"nftables":[]}');
+  const { rows, names, chains } = parseTable(table ?? '{"nftables":[]}');
   const addresses = readServiceAddresses();
   const version = [...names].find((name) => name.startsWith('version_')) ?? '';
   const device = { addresses: addresses ?? new Set<Ip>(), device: addresses !== undefined };
-  return { servers, rows, version, rules, ...device, tunnels: {} };
+  return { servers, rows, version, chains, ...device, tunnels: {} };
 }
 
 function virtualServersIfAny(): Map<string, VirtualServer> {

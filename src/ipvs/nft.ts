@@ -2,7 +2,9 @@
 import type { Row } from '../core/plan.js';
 import { toRows } from '../core/plan.js';
 import { WeirError } from '../errors.js';
+import { type ChainDigests, chainDigests, type ListedChains } from './chains.js';
 import { isLeft, type RecordElement, recordElements } from './records.js';
+import { TABLE } from './ruleset.js';
 import { runTool } from './tools.js';
 
 /** Applies all or nothing. */
@@ -22,13 +24,23 @@ export function accepts(text: string): boolean {
 }
 
 export function removeTable(): void {
-  applyRuleset('delete table inet weir\n');
+  applyRuleset(`delete table ${TABLE}\n`);
 }
 
-/** What nft -j tells of the table `weir`; undefined where there is none. */
-export function readTable(): string | undefined {
+/** What nft -j tells of a table; undefined where there is none. */
+export function readTable(table = TABLE): string | undefined {
+  return list(['list', 'table', ...table.split(' ')]);
+}
+
+/** The chains of a table, without reading what its sets hold; none where there is no table. */
+export function readChains(table: string): ChainDigests {
+  const json = list(['--terse', 'list', 'table', ...table.split(' ')]) ?? '{"nftables":[]}';
+  return chainDigests((JSON.parse(json) as { nftables: readonly ListedChains[] }).nftables);
+}
+
+function list(words: readonly string[]): string | undefined {
   try {
-    return runTool('nft', ['-j', 'list', 'table', 'inet', 'weir']);
+    return runTool('nft', ['-j', ...words]);
   } catch (error) {
     if (error instanceof WeirError && error.message.includes('No such file or directory')) return undefined;
     throw error;
@@ -42,12 +54,8 @@ export interface Count {
 
 /** The sum of the counters of a set's elements; nothing where there is no such set. */
 export function readCount(set: string): Count {
-  try {
-    return parseCount(runTool('nft', ['-j', 'list', 'set', 'inet', 'weir', set]));
-  } catch (error) {
-    if (error instanceof WeirError && error.message.includes('No such file or directory')) return NOTHING;
-    throw error;
-  }
+  const json = list(['list', 'set', ...TABLE.split(' '), set]);
+  return json === undefined ? NOTHING : parseCount(json);
 }
 
 const NOTHING: Count = { packets: 0, bytes: 0 };
@@ -62,11 +70,9 @@ export function parseCount(json: string): Count {
   }, NOTHING);
 }
 
-interface Listed {
+interface Listed extends ListedChains {
   readonly set?: Container;
   readonly map?: Container;
-  readonly chain?: { readonly name: string };
-  readonly rule?: { readonly chain: string };
 }
 
 interface Container {
@@ -80,8 +86,7 @@ export function parseTable(json: string): {
   readonly rows: Map<string, Row>;
   readonly names: ReadonlySet<string>;
   readonly records: readonly RecordElement[];
-  /** Number of rules by chain. */
-  readonly rules: ReadonlyMap<string, number>;
+  readonly chains: ChainDigests;
 } {
   const { nftables } = JSON.parse(json) as { nftables: readonly Listed[] };
   const containers = nftables.flatMap(({ set, map }) => set ?? map ?? []);
@@ -94,9 +99,8 @@ export function parseTable(json: string): {
     }),
   ]);
   const records = nftables.flatMap(({ set }) => recordElements(set?.name ?? '', set?.elem ?? []));
-  const rules = new Map(nftables.flatMap(({ chain }) => (chain ? [[chain.name, 0] as [string, number]] : [])));
-  for (const { rule } of nftables) if (rule) rules.set(rule.chain, (rules.get(rule.chain) ?? 0) + 1);
-  return { rows: toRows(rows), names: new Set(containers.map(({ name }) => name)), records, rules };
+  const names = new Set(containers.map(({ name }) => name));
+  return { rows: toRows(rows), names, records, chains: chainDigests(nftables) };
 }
 
 function keyText(element: unknown): string {

@@ -3,10 +3,10 @@
  * is known from the node's neighbours and what the bridge has learnt: its address comes from no other port then, and no address
  * that no pod has from its port. Link-local addresses, which no policy names, come from no port.
  */
-import { createHash } from 'node:crypto';
 import { familyOf, type Ip } from '../core/net.js';
 import type { Link } from '../core/network.js';
 import { plan, type Row, type Rows, toRows } from '../core/plan.js';
+import { type ChainDigests, changedChains, type Chains, tableText, versionOf } from './chains.js';
 import { elements } from './policy-text.js';
 import { recordPacket, recordSets } from './records.js';
 
@@ -17,12 +17,16 @@ const FAMILIES = [
   { n: 6, ip: 'ip6', type: 'ipv6_addr', none: '::' },
 ] as const;
 
-function body(): string {
+function declarations(): string[] {
   const sets = FAMILIES.flatMap(({ n, type }) => [
     `set known${n} { type ${type}; }`,
     `set bound${n} { type ${type}; }`,
     `set behind${n} { type ifname . ${type}; }`,
   ]);
+  return [...recordSets('spoofed'), ...sets, 'set ports { type ifname; }', 'set settled { type ifname; }'];
+}
+
+function chains(): Chains {
   const sources = FAMILIES.flatMap(({ n, ip, none }) => [
     `${ip} saddr ${none} accept`,
     `iifname . ${ip} saddr @behind${n} accept`,
@@ -31,26 +35,25 @@ function body(): string {
   ]);
   const discovery =
     'icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept';
-  const chains = {
-    spoofed: [...recordPacket('spoofed'), 'drop'],
-    sources: [
-      discovery,
-      'udp dport { 67, 547 } accept',
-      ...sources,
-      'ip saddr 169.254.0.0/16 goto spoofed',
-      'ip6 saddr fe80::/10 goto spoofed',
+  return [
+    ['spoofed', [...recordPacket('spoofed'), 'drop']],
+    [
+      'sources',
+      [
+        discovery,
+        'udp dport { 67, 547 } accept',
+        ...sources,
+        'ip saddr 169.254.0.0/16 goto spoofed',
+        'ip6 saddr fe80::/10 goto spoofed',
+      ],
     ],
-    prerouting: ['type filter hook prerouting priority filter; policy accept;', 'iifname @ports jump sources'],
-  };
-  const texts = Object.entries(chains).map(([name, lines]) => `chain ${name} {\n    ${lines.join('\n    ')}\n  }`);
-  return [...recordSets('spoofed'), ...sets, 'set ports { type ifname; }', 'set settled { type ifname; }', ...texts]
-    .map((line) => `  ${line}\n`)
-    .join('');
+    ['prerouting', ['type filter hook prerouting priority filter; policy accept;', 'iifname @ports jump sources']],
+  ];
 }
 
 /** Name of an empty set that says which version of the fixed part the table has. */
 export function bridgeVersion(): string {
-  return `version_${createHash('sha256').update(body()).digest('hex').slice(0, 12)}`;
+  return versionOf(declarations(), chains());
 }
 
 /** `known`: all pods' addresses; `pods`: their devices; `bindings`: the devices behind which some of them live. */
@@ -76,14 +79,21 @@ export function bridgeRows(
   ]);
 }
 
-/** One transaction; '' where all is as it should be. `version`: of the table that is there, '' where there is none. */
-export function bridgeChange(have: Rows, version: string, want: Rows): string {
-  if (version === '' && want.size === 0) return '';
-  const isSame = version === bridgeVersion();
-  const writes = plan(isSame ? have : new Map(), want, {});
+export interface BridgeHeld {
+  /** '' where there is no table. */
+  readonly version: string;
+  readonly chains: ChainDigests;
+  readonly rows: Rows;
+}
+
+/** One transaction; '' where all is as it should be. `whole`: it makes the table anew. `made`: the chains as they were left. */
+export function bridgeChange(have: BridgeHeld, made: ChainDigests, want: Rows): { text: string; whole: boolean } {
+  if (have.version === '' && want.size === 0) return { text: '', whole: false };
+  const isSame = have.version === bridgeVersion() && changedChains(made, have.chains).length === 0;
+  const writes = plan(isSame ? have.rows : new Map(), want, {});
   const stale = writes.flatMap((write) => (write.op === 'delete' ? [write.row] : []));
   const fresh = writes.flatMap((write) => (write.op === 'put' ? [write.row] : []));
   const changes = [...elements('delete', stale, BRIDGE_TABLE), ...elements('add', fresh, BRIDGE_TABLE)];
-  const whole = `add table ${BRIDGE_TABLE}\ndelete table ${BRIDGE_TABLE}\ntable ${BRIDGE_TABLE} {\n  set ${bridgeVersion()} { type mark; }\n${body()}}\n`;
-  return (isSame ? '' : whole) + changes.map((line) => `${line}\n`).join('');
+  const table = isSame ? '' : tableText(BRIDGE_TABLE, declarations(), chains());
+  return { text: table + changes.map((line) => `${line}\n`).join(''), whole: !isSame };
 }

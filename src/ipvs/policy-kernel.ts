@@ -1,19 +1,16 @@
 /** The table `weir-policy` as the kernel has it. */
 import { type Ip, parseIp } from '../core/net.js';
 import { type Row, toRows } from '../core/plan.js';
-import { WeirError } from '../errors.js';
-import { applyRuleset } from './nft.js';
+import { chainDigests } from './chains.js';
+import { applyRuleset, readTable } from './nft.js';
 import { prefixRange } from './policy-blocks.js';
-import { isPeerSet, isProgramChain } from './policy-rows.js';
+import { isPeerSet } from './policy-rows.js';
 import { TABLE } from './policy-table.js';
 import { isOwnRow, type PolicyHeld } from './policy-text.js';
-import { runTool } from './tools.js';
 
 export interface PolicyKernel extends PolicyHeld {
   /** Which fixed part the table has; '' where there is no table. */
   readonly version: string;
-  /** Rules of the fixed part by chain. */
-  readonly fixed: ReadonlyMap<string, number>;
   readonly listed: readonly Listed[];
 }
 
@@ -50,17 +47,13 @@ interface Container {
 }
 
 const NOTHING: PolicyKernel = {
-  ...{ version: '', fixed: new Map(), chains: new Map(), members: new Map(), rows: new Map(), listed: [] },
+  ...{ version: '', chains: new Map(), members: new Map(), rows: new Map(), listed: [] },
 };
 
 /** Looks, and changes nothing. */
 export function readPolicyTable(table = TABLE): PolicyKernel {
-  try {
-    return parsePolicyTable(runTool('nft', ['-j', 'list', 'table', ...table.split(' ')]));
-  } catch (error) {
-    if (error instanceof WeirError && error.message.includes('No such file or directory')) return NOTHING;
-    throw error;
-  }
+  const json = readTable(table);
+  return json === undefined ? NOTHING : parsePolicyTable(json);
 }
 
 export function removePolicyTable(table = TABLE): void {
@@ -71,8 +64,6 @@ export function parsePolicyTable(json: string): PolicyKernel {
   const { nftables: listed } = JSON.parse(json) as { nftables: readonly Listed[] };
   const containers = listed.flatMap(({ set, map }) => set ?? map ?? []);
   const names = containers.map(({ name }) => name);
-  const counts = new Map(listed.flatMap(({ chain }) => (chain ? [[chain.name, 0] as [string, number]] : [])));
-  for (const { rule } of listed) if (rule) counts.set(rule.chain, (counts.get(rule.chain) ?? 0) + 1);
   const peers = containers.filter(({ name }) => isPeerSet(name));
   const rows = containers
     .filter(({ name }) => !isPeerSet(name))
@@ -80,8 +71,7 @@ export function parsePolicyTable(json: string): PolicyKernel {
     .filter(isOwnRow);
   return {
     version: names.find((name) => name.startsWith('version_')) ?? '',
-    fixed: new Map([...counts].filter(([name]) => !isProgramChain(name))),
-    chains: new Map([...counts].filter(([name]) => isProgramChain(name))),
+    chains: chainDigests(listed),
     members: new Map(peers.map(({ name, elem = [] }) => [name, new Set(elem.map((one) => rowOf(name, one).key))])),
     rows: toRows(rows),
     listed,

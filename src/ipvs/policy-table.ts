@@ -9,7 +9,7 @@
  * What is forwarded crosses FORWARD. What IPVS hands on to a pod crosses LOCAL_OUT instead, where this node's own words are told
  * by their local source and let through; in both `reject` is possible, in POSTROUTING it is not. No packet crosses both.
  */
-import { createHash } from 'node:crypto';
+import { type Chains, tableText, versionOf } from './chains.js';
 import { recordSets } from './records.js';
 
 export const TABLE = 'inet weir-policy';
@@ -88,7 +88,7 @@ function recordChain(name: RecordName, log: boolean): string[] {
 
 const RECORD_NAMES = Object.keys(RECORDS) as RecordName[];
 
-function judges(): [string, readonly string[]][] {
+function judges(): Chains {
   return FAMILIES.flatMap(({ n, ip }) => [
     [
       `judge${n}`,
@@ -110,7 +110,7 @@ const STRANGERS = FAMILIES.flatMap(({ n, ip }) => [
   `oifname @inside ${ip} daddr != @known${n} goto unknown_to`,
 ]);
 
-function chains({ keepEstablished, denyUnknown, log }: TableOptions): [name: string, lines: readonly string[]][] {
+function chains({ keepEstablished, denyUnknown, log }: TableOptions): Chains {
   return [
     ...RECORD_NAMES.map((name): [string, string[]] => [`record_${name}`, recordChain(name, log)]),
     ...['unknown_to', 'unknown_from', 'spoofed'].map((name): [string, string[]] => [
@@ -160,15 +160,7 @@ function chains({ keepEstablished, denyUnknown, log }: TableOptions): [name: str
 
 /** Name of an empty set that says which version of the fixed part the table has. */
 export function versionSet(options: TableOptions): string {
-  const text = JSON.stringify([declarations(), chains(options)]);
-  return `version_${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
-}
-
-/** Number of rules by chain of the fixed part. */
-export function fixedChains(options: TableOptions): Map<string, number> {
-  return new Map(
-    chains(options).map(([name, lines]) => [name, lines.filter((line) => !line.startsWith('type ')).length]),
-  );
+  return versionOf(declarations(), chains(options));
 }
 
 /**
@@ -176,20 +168,7 @@ export function fixedChains(options: TableOptions): Map<string, number> {
  * nobody saw begin.
  */
 export function emptyTable(options: TableOptions, grace: number): string {
-  const version = `set ${versionSet(options)} { type mark; }`;
-  const bodies = chains(options).map(([name, lines]) => `chain ${name} {\n    ${lines.join('\n    ')}\n  }`);
-  const body = [version, ...declarations(), ...bodies].map((line) => `  ${line}\n`).join('');
   const seconds = Math.round(grace);
   const open = `add element ${TABLE} grace { ipv4 timeout ${seconds}s, ipv6 timeout ${seconds}s }\n`;
-  /* add first: there may be none to delete */
-  return `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${body}}\n${seconds > 0 ? open : ''}`;
-}
-
-/** The options by which a version was made; undefined: not by this program. */
-export function optionsOf(version: string): TableOptions | undefined {
-  const choices = [false, true];
-  return choices
-    .flatMap((keepEstablished) => choices.map((denyUnknown) => ({ keepEstablished, denyUnknown })))
-    .flatMap((options) => choices.map((log) => ({ ...options, log })))
-    .find((options) => versionSet(options) === version);
+  return tableText(TABLE, declarations(), chains(options)) + (seconds > 0 ? open : '');
 }

@@ -1,10 +1,11 @@
 /** Network policy in nftables: what is wanted is compared with what is there, and only the difference is written, at once. */
 import type { Roles } from '../core/network.js';
-import { applyRuleset } from './nft.js';
+import { type ChainDigests, changedChains } from './chains.js';
+import { applyRuleset, readChains } from './nft.js';
 import { foreignPolicy } from './policy-foreign.js';
 import { type PolicyKernel, readPolicyTable, removePolicyTable } from './policy-kernel.js';
-import { PolicyCompilation, type PolicyRows, type PolicyTarget } from './policy-rows.js';
-import { emptyTable, fixedChains, TABLE, type TableOptions, versionSet } from './policy-table.js';
+import { isProgramChain, PolicyCompilation, type PolicyTarget } from './policy-rows.js';
+import { emptyTable, TABLE, type TableOptions, versionSet } from './policy-table.js';
 import { policyChange } from './policy-text.js';
 
 export interface PolicyTableOptions extends TableOptions {
@@ -16,11 +17,13 @@ export class PolicyTables {
   readonly #options: PolicyTableOptions;
   readonly #compilation = new PolicyCompilation();
   #kernel: PolicyKernel;
+  #made: ChainDigests;
   #target: PolicyTarget | undefined;
 
-  /** Adopts what is there. Throws WEIR_TOOL. */
-  constructor(options: PolicyTableOptions) {
+  /** Adopts what is there. `made`: its chains as the last agent left them. Throws WEIR_TOOL. */
+  constructor(options: PolicyTableOptions, made: ChainDigests) {
     this.#options = options;
+    this.#made = made;
     this.#kernel = readPolicyTable();
   }
 
@@ -34,13 +37,15 @@ export class PolicyTables {
   follow(roles: Roles): number {
     if (!this.#target) return 0;
     const want = this.#compilation.rows(this.#target, roles);
-    const intact = isIntact(this.#kernel, this.#options);
+    const intact = this.#hasFixedPart();
     const have = intact ? this.#kernel : { chains: new Map(), members: new Map(), rows: new Map() };
-    const { text, size } = policyChange(have, want);
+    const { text, size, chains } = policyChange(have, want, this.#made);
     if (intact && size === 0) return 0;
     const grace = this.#kernel.version === '' ? this.#options.takeoverGrace / 1000 : 0;
     applyRuleset(intact ? text : emptyTable(this.#options, grace) + text);
-    this.#kernel = held(want, this.#options);
+    if (!intact || chains > 0) this.#made = readChains(TABLE);
+    const { members, rows } = want;
+    this.#kernel = { version: versionSet(this.#options), chains: this.#made, members, rows, listed: [] };
     return size + (intact ? 0 : 1);
   }
 
@@ -61,22 +66,16 @@ export class PolicyTables {
 
   /** Whether the table is as this was written, its elements aside. */
   get intact(): boolean {
-    return this.#target === undefined || isIntact(this.#kernel, this.#options);
+    return this.#target === undefined || this.#hasFixedPart();
   }
-}
 
-/** Does the fixed part have all its rules? */
-export function isIntact({ version, fixed }: Pick<PolicyKernel, 'version' | 'fixed'>, options: TableOptions): boolean {
-  if (version !== versionSet(options)) return false;
-  const wanted = fixedChains(options);
-  return fixed.size === wanted.size && [...wanted].every(([name, rules]) => fixed.get(name) === rules);
-}
+  /** The chains as they were left. */
+  get made(): ChainDigests {
+    return this.#made;
+  }
 
-function held({ chains, members, rows }: PolicyRows, options: TableOptions): PolicyKernel {
-  return {
-    version: versionSet(options),
-    fixed: fixedChains(options),
-    chains: new Map([...chains].map(([name, lines]) => [name, lines.length])),
-    ...{ members, rows, listed: [] },
-  };
+  #hasFixedPart(): boolean {
+    const { version, chains } = this.#kernel;
+    return version === versionSet(this.#options) && changedChains(this.#made, chains).every(isProgramChain);
+  }
 }

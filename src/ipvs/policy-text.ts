@@ -1,12 +1,13 @@
 /** From what the table `weir-policy` holds to what it should, as one transaction of nft -f. Pure. */
 import { plan, type Row, type Rows } from '../core/plan.js';
+import type { ChainDigests } from './chains.js';
 import type { Members } from './policy-program.js';
-import type { PolicyRows } from './policy-rows.js';
+import { isProgramChain, type PolicyRows } from './policy-rows.js';
 import { TABLE } from './policy-table.js';
 
-/** What is there: of chains their names, which tell what they hold, and the number of their rules. */
+/** What is there. A chain of a policy has a name that tells what it should hold. */
 export interface PolicyHeld {
-  readonly chains: ReadonlyMap<string, number>;
+  readonly chains: ChainDigests;
   readonly members: Members;
   readonly rows: Rows;
 }
@@ -15,13 +16,19 @@ export interface PolicyChange {
   readonly text: string;
   /** Elements and chains that change. */
   readonly size: number;
+  /** Chains among them. */
+  readonly chains: number;
 }
 
-/** New chains and sets stand before what leads to them, and go after it; a chain whose rules are not all there is filled anew. */
-export function policyChange(have: PolicyHeld, want: PolicyRows): PolicyChange {
-  const fresh = [...want.chains].filter(([name, lines]) => have.chains.get(name) !== lines.length);
+/**
+ * New chains and sets stand before what leads to them, and go after it. A chain that is not as it was `made`, as the kernel
+ * listed it then, is filled anew.
+ */
+export function policyChange(have: PolicyHeld, want: PolicyRows, made: ChainDigests): PolicyChange {
+  const isAsMade = (name: string): boolean => have.chains.has(name) && have.chains.get(name) === made.get(name);
+  const fresh = [...want.chains].filter(([name]) => !isAsMade(name));
   const known = fresh.filter(([name]) => have.chains.has(name));
-  const gone = [...have.chains.keys()].filter((name) => !want.chains.has(name));
+  const gone = [...have.chains.keys()].filter((name) => isProgramChain(name) && !want.chains.has(name));
   const freshSets = [...want.members.keys()].filter((name) => !have.members.has(name));
   const goneSets = [...have.members.keys()].filter((name) => !want.members.has(name));
   const writes = plan(have.rows, want.rows, {});
@@ -43,6 +50,7 @@ export function policyChange(have: PolicyHeld, want: PolicyRows): PolicyChange {
   return {
     text: lines.map((line) => `${line}\n`).join(''),
     size: fresh.length + gone.length + writes.length + peers.size,
+    chains: fresh.length + gone.length,
   };
 }
 

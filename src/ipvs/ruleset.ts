@@ -6,9 +6,9 @@
  * its answers cross FORWARD. Marks must be there before LOCAL_IN (and, for processes on this node, before LOCAL_OUT), refusals
  * too; masquerading comes last and is told by conntrack's original destination, for which net.ipv4.vs.conntrack must be 1.
  */
-import { createHash } from 'node:crypto';
 import { familyOf, formatPrefix, type Prefix } from '../core/net.js';
 import type { Row, Rows, Write } from '../core/plan.js';
+import { type Chains, tableText, versionOf } from './chains.js';
 import { refusalChains, refusalDeclarations } from './refusals.js';
 
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
@@ -67,7 +67,7 @@ const ESTABLISHED = 'ct state established,related return';
 const MASQUERADE = 'meta l4proto { tcp, udp, sctp } masquerade to :1024-60999 fully-random';
 const TUNNELS = '{ "weir-ipip0", "weir-ip6ip0" }';
 
-function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): [name: string, lines: readonly string[]][] {
+function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
   /* an address that some service has is on weir-ipvs0; others' (a DNS cache's) are on devices of theirs */
   const unallocated = each((ip, n) => {
     const range = serviceCidr.find(({ address }) => familyOf(address) === (n === 4 ? 'v4' : 'v6'));
@@ -165,7 +165,7 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): [name: s
 }
 
 /** Connections go on with a backend that takes nothing new, and end with the last backend that has any. */
-function refused(side: 'outside' | 'inside'): [name: string, lines: readonly string[]] {
+function refused(side: 'outside' | 'inside'): Chains[number] {
   const lost = each((_, n, frontend) => `ct state established ${frontend} @lost_${side}${n} goto no_endpoint`);
   const refusals = each((_, n, frontend) => `${frontend} vmap @refused_${side}${n}`);
   return [`refused_${side}`, [...lost, ESTABLISHED, ...refusals]];
@@ -208,27 +208,16 @@ export interface TableOptions {
 /** The largest TCP segments that fit into a tunnel, by family. */
 export type Segment = Readonly<Record<4 | 6, number>>;
 
+export const TABLE = 'inet weir';
+
 /** Name of an empty set that says which version of the chains the table has. */
 export function versionSet(options: TableOptions): string {
-  const text = JSON.stringify([declarations(), chains(options)]);
-  return `version_${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
-}
-
-/** Number of rules by chain. */
-export function ruleCounts(options: TableOptions): Map<string, number> {
-  return new Map(
-    chains(options).map(([name, lines]) => [name, lines.filter((line) => !line.startsWith('type ')).length]),
-  );
+  return versionOf(declarations(), chains(options));
 }
 
 /** The whole table with these rows, replacing what was there of it. */
 export function wholeTable(rows: Rows, options: TableOptions): string {
-  const version = `set ${versionSet(options)} { type mark; }`;
-  const bodies = chains(options).map(([name, lines]) => `chain ${name} {\n    ${lines.join('\n    ')}\n  }`);
-  const table = [version, ...declarations(), ...bodies].map((line) => `  ${line}\n`).join('');
-  /* add first: there may be none to delete */
-  const start = `add table inet weir\ndelete table inet weir\ntable inet weir {\n${table}}\n`;
-  return start + grouped('add', [...rows.values()]);
+  return tableText(TABLE, declarations(), chains(options)) + grouped('add', [...rows.values()]);
 }
 
 /** What changes rows that are there. */
@@ -243,6 +232,6 @@ function grouped(verb: 'add' | 'delete', rows: readonly Row[]): string {
   for (const row of rows) bySet.set(row.table, [...(bySet.get(row.table) ?? []), row]);
   const element = ({ key, value }: Row): string => (value === '' ? key : `${key} : ${value}`);
   return [...bySet]
-    .map(([set, list]) => `${verb} element inet weir ${set} { ${list.map(element).join(', ')} }\n`)
+    .map(([set, list]) => `${verb} element ${TABLE} ${set} { ${list.map(element).join(', ')} }\n`)
     .join('');
 }

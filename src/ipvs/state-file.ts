@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import type { DesiredService } from '../core/desired.js';
 import type { Ip } from '../core/net.js';
+import type { ChainDigests } from './chains.js';
 
 export interface IpvsState {
   readonly pid: number;
@@ -20,8 +21,8 @@ export interface IpvsState {
   readonly nodes: Readonly<Record<string, readonly Ip[]>>;
   /** Settings that were changed, by path: as they were before the first agent, and as it has set them. */
   readonly sysctls: Readonly<Record<string, { readonly before: string; readonly value: string }>>;
-  /** Number of rules by chain of the table `weir`, as they were made. */
-  readonly rules: Readonly<Record<string, number>>;
+  /** By table of nftables and by chain, as they were left. */
+  readonly chains: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** Inode of the network namespace that all this is about. */
   readonly netns: number;
   /** ms since 1970: until when the BPF dataplane, from which this one takes over, goes on at the latest; 0: it does not. */
@@ -30,7 +31,7 @@ export interface IpvsState {
 
 const EMPTY: IpvsState = {
   ...{ pid: 0, synced: false, generation: 0, lastSync: 0 },
-  ...{ services: [], deadlines: {}, nodes: {}, sysctls: {}, rules: {}, netns: 0, takeoverUntil: 0 },
+  ...{ services: [], deadlines: {}, nodes: {}, sysctls: {}, chains: {}, netns: 0, takeoverUntil: 0 },
 };
 
 /** The directory for a --bpf-root: one each, so that agents in several network namespaces have their own. */
@@ -52,6 +53,11 @@ export function readState(directory: string): IpvsState | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The chains of a table as they were left. */
+export function chainsIn(state: IpvsState | undefined, table: string): ChainDigests {
+  return new Map(Object.entries(state?.chains[table] ?? {}));
 }
 
 export function networkNamespace(): number {

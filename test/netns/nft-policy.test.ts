@@ -100,11 +100,17 @@ test('what another hand does to the table is named, and mended', async (t) => {
   const nft = (...args: string[]): string => node.run('/usr/sbin/nft', ...args);
   nft('delete', 'element', 'inet', 'weir-policy', 'ingress4', `{ ${web.v4} }`);
   nft('add', 'rule', 'inet', 'weir-policy', 'judge', 'return');
+  const { chain, handle } = lastRule(node, /^deny_in_/);
+  nft('replace', 'rule', 'inet', 'weir-policy', chain, 'handle', `${handle}`, 'accept');
   t.is(await asks(stranger, web.v4), '', 'it makes a difference');
+  nft('chain', 'inet', 'weir-policy', 'forward', '{ policy drop; }');
   const flags = ['--manifests', place.world.manifests, '--node-name', node.name, ...FLAGS];
   const { status, answer } = node.asks<{ table: string; key: string }[]>('diff', ...flags);
   t.is(status, 1);
-  t.deepEqual(answer.map(({ key }) => key).sort(), ['chain judge', `ingress4 ${web.v4}`]);
+  t.deepEqual(
+    answer.map(({ key }) => key).sort(),
+    ['chain forward', 'chain judge', `chain ${chain}`, `ingress4 ${web.v4}`].sort(),
+  );
   await agent.restart();
   t.regex(await asks(stranger, web.v4), /timeout/);
   t.is(await asks(friend, web.v4), '');
@@ -120,7 +126,22 @@ test('a running agent names what another hand does to the table, and mends it wi
   await new Promise((resolve) => setTimeout(resolve, 4000));
   t.regex(await asks(stranger, web.v4), /timeout/);
   t.regex(agent.log, /another program has changed .*inet weir-policy: -ingress4/);
+
+  const { chain, handle } = lastRule(node, /^deny_in_/);
+  node.run('/usr/sbin/nft', 'replace', 'rule', 'inet', 'weir-policy', chain, 'handle', `${handle}`, 'accept');
+  await new Promise((resolve) => setTimeout(resolve, 4000));
+  t.regex(await asks(stranger, web.v4), /timeout/, 'as many rules as before, but others');
+  t.regex(agent.log, /another program has changed .*inet weir-policy: chain deny_in_/);
+  t.is(agent.log.match(/another program has changed/g)?.length, 2, 'what the agent puts back is nobody else’s');
 });
+
+function lastRule(node: Node, chain: RegExp): { readonly chain: string; readonly handle: number } {
+  const listing = node.run('/usr/sbin/nft', '-j', 'list', 'table', 'inet', 'weir-policy');
+  const { nftables } = JSON.parse(listing) as { nftables: { rule?: { chain: string; handle: number } }[] };
+  const rule = nftables.flatMap(({ rule: one }) => one ?? []).findLast((one) => chain.test(one.chain));
+  if (!rule) throw new Error(`no rule in ${chain.source}`);
+  return rule;
+}
 
 test('endpoints and policies are listed with the agent dead, with the rules that allow', async (t) => {
   await using place = await open('routed');

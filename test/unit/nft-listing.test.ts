@@ -1,6 +1,7 @@
 /** What the reading commands tell of policies, from tables as nft -j lists them. */
 import test from 'ava';
 import { closestRule } from '../../src/core/policy/closest.js';
+import { chainDigests, changedChains, type ListedChains } from '../../src/ipvs/chains.js';
 import { parsePolicyTable } from '../../src/ipvs/policy-kernel.js';
 import { policyListing } from '../../src/ipvs/policy-listing.js';
 import { ips } from '../helpers/model.js';
@@ -48,6 +49,29 @@ const TABLE = JSON.stringify({
     ...[`deny_in_${ID}`, `ports_${ID}`, `in_${ID}`].map((name) => ({ chain: { name } })),
     ...RULES.map(([chain, comment, ...expr]) => ({ rule: { chain, ...(comment ? { comment } : {}), expr } })),
   ],
+});
+
+test('chains are the same whatever they have counted, and others with any other rule or hook', (t) => {
+  const { nftables } = JSON.parse(TABLE) as { nftables: ListedChains[] };
+  const known = chainDigests(nftables);
+  t.regex(known.get(`in_${ID}`) ?? '', /^5 rules, [0-9a-f]{12}$/);
+  const changed = (next: (part: ListedChains) => ListedChains): string[] =>
+    changedChains(known, chainDigests(nftables.map(next)));
+  const edited = (part: ListedChains, from: string, to: string): ListedChains =>
+    JSON.parse(JSON.stringify(part).replace(from, to)) as ListedChains;
+  t.deepEqual(
+    changed((part) => edited(part, '"packets":3', '"packets":4')),
+    [],
+  );
+  t.deepEqual(
+    changed((part) => edited(part, '"right":53', '"right":54')),
+    [`in_${ID}`],
+  );
+  t.deepEqual(
+    changed((part) => edited(part, `"chain":{"name":"ports_${ID}"`, `"chain":{"policy":"drop","name":"ports_${ID}"`)),
+    [`ports_${ID}`],
+  );
+  t.deepEqual(changedChains(known, new Map()).length, 3, 'and where there are none');
 });
 
 const listing = policyListing(parsePolicyTable(TABLE));
