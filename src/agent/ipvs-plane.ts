@@ -31,7 +31,7 @@ import { AfterBpf } from './after-bpf.js';
 import { syncDevices } from './ipvs-devices.js';
 import { Draining } from './ipvs-draining.js';
 import { linksOf, NodeInputs } from './ipvs-node.js';
-import { refusalCounts } from './ipvs-reasons.js';
+import { countedReasons } from './ipvs-reasons.js';
 import { applySettings } from './ipvs-settings.js';
 import { ServiceTable } from './ipvs-table.js';
 import { IpvsWatch } from './ipvs-watch.js';
@@ -197,7 +197,7 @@ export class IpvsPlane implements Plane {
 
   /** What is forwarded IPVS counts by itself: ipvsadm -Ln --stats. */
   measure(): Measures {
-    return { reasons: refusalCounts(), maps: [], devices: [], generation: this.#generation };
+    return { reasons: countedReasons(), maps: [], devices: [], generation: this.#generation };
   }
 
   recordSync(): void {

@@ -53,8 +53,8 @@ export interface Count {
 }
 
 /** The sum of the counters of a set's elements; nothing where there is no such set. */
-export function readCount(set: string): Count {
-  const json = list(['list', 'set', ...TABLE.split(' '), set]);
+export function readCount(table: string, set: string): Count {
+  const json = list(['list', 'set', ...table.split(' '), set]);
   return json === undefined ? NOTHING : parseCount(json);
 }
 

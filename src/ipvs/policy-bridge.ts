@@ -8,7 +8,7 @@ import type { Link } from '../core/network.js';
 import { plan, type Row, type Rows, toRows } from '../core/plan.js';
 import { type ChainDigests, changedChains, type Chains, tableText, versionOf } from './chains.js';
 import { elements } from './policy-text.js';
-import { recordPacket, recordSets } from './records.js';
+import { countDeclaration, countPacket, recordPacket, recordSets } from './records.js';
 
 export const BRIDGE_TABLE = 'bridge weir-policy';
 
@@ -23,7 +23,8 @@ function declarations(): string[] {
     `set bound${n} { type ${type}; }`,
     `set behind${n} { type ifname . ${type}; }`,
   ]);
-  return [...recordSets('spoofed'), ...sets, 'set ports { type ifname; }', 'set settled { type ifname; }'];
+  const spoofed = [countDeclaration('spoofed'), ...recordSets('spoofed')];
+  return [...spoofed, ...sets, 'set ports { type ifname; }', 'set settled { type ifname; }'];
 }
 
 function chains(): Chains {
@@ -36,7 +37,7 @@ function chains(): Chains {
   const discovery =
     'icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept';
   return [
-    ['spoofed', [...recordPacket('spoofed'), 'drop']],
+    ['spoofed', [countPacket('spoofed'), ...recordPacket('spoofed'), 'drop']],
     [
       'sources',
       [

@@ -10,7 +10,7 @@
  * by their local source and let through; in both `reject` is possible, in POSTROUTING it is not. No packet crosses both.
  */
 import { type Chains, tableText, versionOf } from './chains.js';
-import { recordSets } from './records.js';
+import { countDeclaration, countPacket, recordSets } from './records.js';
 
 export const TABLE = 'inet weir-policy';
 
@@ -38,6 +38,7 @@ export const RECORDS = {
   spoofed: { reason: 'spoofed-source', direction: 'egress' },
 } as const;
 export type RecordName = keyof typeof RECORDS;
+export const RECORD_NAMES = Object.keys(RECORDS) as RecordName[];
 
 /** Maps of subjects in the order in which they are asked. */
 export const SUBJECTS = ['egress', 'ingress', 'audit_egress', 'audit_ingress'] as const;
@@ -57,7 +58,7 @@ function declarations(): string[] {
     ...SUBJECTS.map((name) => `map ${name}${n} { type ${type} : verdict; }`),
   ]);
   return [
-    ...Object.keys(RECORDS).flatMap(recordSets),
+    ...RECORD_NAMES.flatMap((name) => [countDeclaration(name), ...recordSets(name)]),
     ...families,
     'set inside { type ifname; }',
     'set routed { type ifname; }',
@@ -83,10 +84,8 @@ function recordChain(name: RecordName, log: boolean): string[] {
       `update @other_${name}${n} { ${ip} saddr . ${ip} daddr . meta l4proto counter } return`,
     ];
   });
-  return [...(log ? [told] : []), ...records];
+  return [countPacket(name), ...(log ? [told] : []), ...records];
 }
-
-const RECORD_NAMES = Object.keys(RECORDS) as RecordName[];
 
 function judges(): Chains {
   return FAMILIES.flatMap(({ n, ip }) => [

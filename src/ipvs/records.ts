@@ -23,6 +23,20 @@ export function recordSets(name: string): string[] {
   ]);
 }
 
+/** Counts all packets of a name, by family. A set: nft reads the whole ruleset before it tells of a counter. */
+export function countSet(name: string): string {
+  return `count_${name}`;
+}
+
+export function countDeclaration(name: string): string {
+  return `set ${countSet(name)} { type ether_type; flags dynamic; size 4; }`;
+}
+
+/** The rule that counts a packet, and goes on. */
+export function countPacket(name: string): string {
+  return `update @${countSet(name)} { meta protocol counter }`;
+}
+
 /** Rules that record a packet as it is, and go on. */
 export function recordPacket(name: string): string[] {
   return FAMILIES.flatMap(({ n, ip }) => {
@@ -36,7 +50,7 @@ export function recordPacket(name: string): string[] {
 
 /** Does the set hold what packets have left? The agent decides nothing of what is in it. */
 export function isLeft(set: string): boolean {
-  return isRecordSet(set) || set.startsWith('count_');
+  return isRecordSet(set) || set.startsWith(countSet(''));
 }
 
 function isRecordSet(set: string): boolean {

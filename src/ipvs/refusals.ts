@@ -1,5 +1,5 @@
 /** Packets to services that end here, by the reasons that both dataplanes have: chains of the table `weir`, and what they tell. Pure. */
-import { type RecordElement, recordPacket, recordSets } from './records.js';
+import { countDeclaration, countPacket, type RecordElement, recordPacket, recordSets } from './records.js';
 
 /** By name of the chain, whether the sender is told. */
 export const REFUSALS = {
@@ -15,26 +15,14 @@ export type Refusal = keyof typeof REFUSALS;
 export const REFUSAL_NAMES = Object.keys(REFUSALS) as Refusal[];
 
 export function refusalDeclarations(): string[] {
-  return REFUSAL_NAMES.flatMap((name) => [
-    `set ${countSet(name)} { type nf_proto; flags dynamic; size 4; }`,
-    ...recordSets(name),
-  ]);
-}
-
-/** Counts all packets, by family. A set: nft reads the whole ruleset before it tells of a counter. */
-export function countSet(name: Refusal): string {
-  return `count_${name}`;
+  return REFUSAL_NAMES.flatMap((name) => [countDeclaration(name), ...recordSets(name)]);
 }
 
 /** To be reached by `goto`. */
 export function refusalChains(): [name: Refusal, lines: readonly string[]][] {
   return REFUSAL_NAMES.map((name) => [
     name,
-    [
-      `update @${countSet(name)} { meta nfproto counter }`,
-      ...recordPacket(name),
-      REFUSALS[name].told ? 'goto refuse' : 'drop',
-    ],
+    [countPacket(name), ...recordPacket(name), REFUSALS[name].told ? 'goto refuse' : 'drop'],
   ]);
 }
 

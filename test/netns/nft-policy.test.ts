@@ -61,6 +61,12 @@ async function apply({ world, node }: Place, ...policies: object[]): Promise<voi
   await node.agrees();
 }
 
+async function droppedByPolicy({ world, node }: Place): Promise<number> {
+  const scraper = await world.inhabit('scraper', node.space);
+  const { body } = await scraper.fetches('http://127.0.0.1:10249/metrics');
+  return Number(/^weir_drops_total\{reason="policy-ingress"\} (\d+)$/m.exec(body)?.[1]);
+}
+
 const asks = (from: Pod, address: string): Promise<string> =>
   from.inhabitant.fails(from.inhabitant.gets(address, 80, { timeout: 700 }));
 
@@ -75,6 +81,7 @@ for (const shape of ['routed', 'bridge'] as const) {
       t.regex(await asks(stranger, address), /timeout/);
     }
     t.regex(await stranger.inhabitant.fails(stranger.inhabitant.speaks(held.id)), /./, 'a live connection is cut');
+    const dropped = await droppedByPolicy(place);
     await agent.kill();
     t.is(await asks(friend, web.v4), '');
     t.regex(await asks(stranger, web.v4), /timeout/);
@@ -84,6 +91,7 @@ for (const shape of ['routed', 'bridge'] as const) {
     t.like(drop, { reason: 'policy-ingress', direction: 'ingress', protocol: 'TCP', pod: 'shop/web' });
     t.deepEqual(drop?.['policies'], ['shop/web']);
     t.like(drop, { sourceName: 'shop/stranger', destinationName: 'shop/web', peer: 'shop/stranger' });
+    t.true(dropped > 0, 'it is counted by its reason');
     t.deepEqual(drop?.['nearest'], { rule: 'shop/web ingress[0]', lacks: ['allows tcp/80 from other peers'] });
     await agent.restart();
     t.is(agent.changedAtStart, 0, 'what is there is adopted');
