@@ -5,8 +5,8 @@ import type { Log } from '../agent/log.js';
 import { pause } from './context.js';
 import { agentArguments } from './running-agent.js';
 
-/** ms that it has: it answers a signal within 5 s. */
-const PATIENCE = 10_000;
+/** ms that it has. On a node with time to spare it answers within 5 s; whatever it takes, its dataplane goes on meanwhile. */
+const PATIENCE = 60_000;
 const POLL = 50;
 
 /**
