@@ -8,6 +8,7 @@ import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { benchEdit, benchMaglev, type Timing } from './control.js';
+import { benchNft } from './nft.js';
 import { benchCompiler } from './policy.js';
 import { benchPackets, type Result } from './packets.js';
 import { benchScale, type ScaleFigure } from './scale.js';
@@ -41,7 +42,7 @@ async function packetTable(): Promise<Result[]> {
 }
 
 async function controlTable(): Promise<Timing[]> {
-  const control = [...benchMaglev(), ...benchCompiler(), ...(await benchEdit())];
+  const control = [...benchMaglev(), ...benchCompiler(), ...benchNft(), ...(await benchEdit())];
   console.log('\nms, median and 99th percentile\n');
   for (const { what, p50, p99, target } of control)
     console.log(`${what.padEnd(46)}${`${p50}`.padStart(9)}${`${p99}`.padStart(9)}  ${target}`);

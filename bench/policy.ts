@@ -36,7 +36,7 @@ export async function benchPolicy(
   const bare = new Map<string, number>();
   let hit = 0; // ns of the floor with one flow: without it a new flow's is an insertion
   for (const rules of RULES) {
-    const objects = objectsOf(pod(0, POD), ...(rules > 0 ? [manyRules(rules)] : []));
+    const objects = objectsOf(podOf(0, POD), ...(rules > 0 ? [manyRules(rules)] : []));
     const target = compilePolicy(objects, OPTIONS);
     using world = await lab.open(root, { forwarding: 'dsr', services: 1, backends: 10 }, target);
     for (const [what, stream] of streams) {
@@ -65,7 +65,7 @@ function round(x: number): number {
 
 /** ms to compile from nothing, and from one pod's change of labels to the difference. */
 export function benchCompiler(): Timing[] {
-  const pods = Array.from({ length: PODS }, (_, i) => pod(i, `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`));
+  const pods = Array.from({ length: PODS }, (_, i) => podOf(i, `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`));
   const policies = Array.from({ length: POLICIES }, (_, i) => policyBetween(i));
   const label = `${POLICIES} policies, ${PODS} pods`;
   const scratch = Array.from({ length: 5 }, () => {
@@ -91,7 +91,7 @@ export function benchCompiler(): Timing[] {
 }
 
 /** A hundredth of the pods are on this node. */
-function pod(index: number, address: string): Pod {
+export function podOf(index: number, address: string): Pod {
   return {
     kind: 'Pod',
     namespace: 'bench',
@@ -106,7 +106,7 @@ function pod(index: number, address: string): Pod {
   };
 }
 
-function policy(name: string, fields: Pick<NetworkPolicy, 'podSelector' | 'ingress'>): NetworkPolicy {
+export function policyOf(name: string, fields: Pick<NetworkPolicy, 'podSelector' | 'ingress'>): NetworkPolicy {
   return { kind: 'NetworkPolicy', namespace: 'bench', name, mode: 'enforce', ...fields };
 }
 
@@ -119,14 +119,14 @@ function manyRules(count: number): NetworkPolicy {
   const others = Array.from({ length: count - 1 }, (_, i) =>
     rule(`172.${16 + (i >> 12)}.${(i >> 4) & 255}.${(i & 15) << 4}/28`, 10_000 + i),
   );
-  return policy('many', { podSelector: [], ingress: [...others, rule('10.128.0.0/16', PORT)] });
+  return policyOf('many', { podSelector: [], ingress: [...others, rule('10.128.0.0/16', PORT)] });
 }
 
 function policyBetween(index: number): NetworkPolicy {
   const app = (number: number) => [{ key: 'app', operator: 'In' as const, values: [`app-${number % POLICIES}`] }];
   const ports = [{ protocol: 'TCP' as const, range: [PORT, PORT] as const }];
   const peers = [{ kind: 'pods' as const, pods: app(index + 1) }];
-  return policy(`policy-${index}`, { podSelector: app(index), ingress: [{ peers, ports }] });
+  return policyOf(`policy-${index}`, { podSelector: app(index), ingress: [{ peers, ports }] });
 }
 
 function objectsOf(...resources: readonly (Pod | NetworkPolicy)[]): PolicyObjects {
