@@ -75,14 +75,14 @@ const first = (await shopper.inhabitant.gets(at.clusterIp, 80)).who;
 for (let i = 0; i < 3; i++) assert.equal((await shopper.inhabitant.gets(at.clusterIp, 80)).who, first, 'affinity');
 process.stdout.write('weights and session affinity hold\n');
 
-/** Of the rule that says this, for the shell. */
-function handleIn(chain: string, words: string): string {
-  return `$(nft -a list chain inet weir ${chain} | sed -n 's/.*${words}.*handle //p')`;
+/** Of the last rule, for the shell. */
+function lastHandle(chain: string): string {
+  return `$(nft -a list chain inet weir ${chain} | sed -n 's/.*# handle //p' | tail -1)`;
 }
 const MEDDLING = [
   ['ipvsadm', '-D', '-t', `${at.external}:80`],
   ['nft', 'delete', 'element', 'inet', 'weir', 'services4', `{ ${at.external} . tcp . 80 }`],
-  ['sh', '-c', `nft replace rule inet weir refuse handle ${handleIn('refuse', 'icmpx')} drop`],
+  ['sh', '-c', `nft replace rule inet weir refuse handle ${lastHandle('refuse')} drop`],
   ['nft', 'delete', 'table', 'inet', 'weir'],
   ['ip', 'addr', 'del', `${at.external}/32`, 'dev', 'weir-ipvs0'],
 ];

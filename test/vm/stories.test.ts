@@ -72,7 +72,7 @@ const IPVS: readonly Story[] = [
 const TAKEOVER = own(
   'takeover-story',
   'one dataplane takes over from the other, and back, under live connections',
-  900,
+  1800,
 );
 
 const on = (dataplane: string, stories: readonly Story[]): (Story & { readonly dataplane: string })[] =>
