@@ -94,7 +94,8 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
         `iifname ${TUNNELS} jump tunnelled`,
       ],
     ],
-    ['output', ['type route hook output priority mangle; policy accept;', 'jump outside', 'jump inside']],
+    ['output', ['type route hook output priority mangle; policy accept;', ...ofThisNode('goto process')]],
+    ['process', ['jump outside', 'jump inside']],
     [
       'input',
       [
@@ -127,7 +128,7 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
     ],
     [
       'local_process',
-      ['type filter hook output priority filter; policy accept;', 'jump refused_inside', ...unallocated],
+      ['type filter hook output priority filter; policy accept;', ...ofThisNode('jump refused_inside'), ...unallocated],
     ],
     /* an address of ours is no way to what else listens on this node */
     [
@@ -162,6 +163,11 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
     ],
     ['masquerading', masquerading(masqueradeAll)],
   ];
+}
+
+/** What this node's own processes say to services: what IPVS hands on by its link (dsr-l2) passes OUTPUT as it came. */
+function ofThisNode(verdict: string): string[] {
+  return each((_, n, frontend) => `${frontend} @services${n} fib saddr type local ${verdict}`);
 }
 
 /** Connections go on with a backend that takes nothing new, and end with the last backend that has any. */
