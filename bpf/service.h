@@ -101,8 +101,12 @@ static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p,
 		*flow = *known;
 		return STEP_FORWARD;
 	}
-	if (is_anothers(p))
+	if (is_anothers(p)) {
+		/* the client uses the port of a flow that has ended again: what follows is no more of that one */
+		if (known && known->kind == FLOW_FORWARD)
+			flow_forget(p->family, &p->tuple, known->nat_port);
 		return STEP_PASS;
+	}
 	if (!source_admitted(p, frontend))
 		return drop(p, REASON_SOURCE_RANGE);
 	if (!(origin == ORIGIN_POD ? frontend->inside.size : frontend->outside.size))

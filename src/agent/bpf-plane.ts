@@ -60,6 +60,8 @@ export class BpfPlane implements Plane {
   /** IPVS was there before and is not gone yet. */
   #takeover: Takeover | undefined;
   #stageUntil = 0n;
+  /** The tables are of the time before IPVS: until they are brought up to date, it has what is new. */
+  #waits = false;
   /** Services whose flows go to the backend with the fewest. */
   readonly #leastConnections = new Set<string>();
 
@@ -105,6 +107,7 @@ export class BpfPlane implements Plane {
       inheritSysctls(bpfRoot, readState(stateDirectory(bpfRoot))?.sysctls ?? {});
       this.#takeover = new Takeover(new LeavingIpvs(bpfRoot), log, () => this.#endTakeover());
       this.#stageUntil = before?.stage === STAGE.JOINING ? before.stageUntil : NEVER;
+      this.#waits = before?.stage === STAGE.LEAVING;
     }
     this.#writeConfig(false);
     applySysctls(bpfRoot, log);
@@ -188,6 +191,7 @@ export class BpfPlane implements Plane {
 
   recordSync(): void {
     if (this.#takeover && !this.#takeover.begun) this.#beginTakeover(this.#takeover);
+    this.#waits = false;
     this.#writeConfig(true);
   }
 
@@ -231,6 +235,11 @@ export class BpfPlane implements Plane {
     };
   }
 
+  #stage(): number {
+    if (!this.#takeover) return STAGE.ALONE;
+    return this.#waits ? STAGE.LEAVING : STAGE.JOINING;
+  }
+
   #writeConfig(synced: boolean): void {
     if (synced) this.#generation++;
     const { first, last } = this.#options.snatPorts;
@@ -250,7 +259,7 @@ export class BpfPlane implements Plane {
       netnsCookie: netnsCookie(),
       fastPath: this.#options.fastPath ? 1 : 0,
       ...this.#policy.settings(),
-      stage: this.#takeover ? STAGE.JOINING : STAGE.ALONE,
+      stage: this.#stage(),
       stageUntil: this.#takeover ? this.#stageUntil : 0n,
       ...(this.#sweeper.clock.ticks > 0n ? this.#sweeper.clock : { ticks, ticksTime }),
       ...serviceConfig(this.#options),

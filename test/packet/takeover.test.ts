@@ -99,6 +99,10 @@ both('leaving, a client port that is used again after its flow has ended is new'
   world.run('weir_up_in', syn.flags('RST'));
   leave(world);
   happened(t, world.run('weir_up_in', syn), { verdict: 'TC_ACT_OK', untouched: syn });
+  const next = syn.flags('ACK').data('x');
+  happened(t, world.run('weir_up_in', next), { verdict: 'TC_ACT_OK', untouched: next });
+  join(world);
+  happened(t, world.run('weir_up_in', next), { verdict: 'TC_ACT_OK', untouched: next });
 });
 
 both('leaving, what comes through a tunnel of a node that has not changed is served', (t, world, r) => {
