@@ -60,8 +60,8 @@ export class BpfPlane implements Plane {
   /** IPVS was there before and is not gone yet. */
   #takeover: Takeover | undefined;
   #stageUntil = 0n;
-  /** The tables are of the time before IPVS: until they are brought up to date, it has what is new. */
-  #waits = false;
+  /** The tables were of the time before IPVS when this agent began. */
+  readonly #wasLeaving: boolean;
   /** Services whose flows go to the backend with the fewest. */
   readonly #leastConnections = new Set<string>();
 
@@ -103,11 +103,11 @@ export class BpfPlane implements Plane {
     this.#podNames = new PodNames(bpfRoot);
     const before = this.#config.get(0);
     this.#generation = before?.generation ?? 0n;
+    this.#wasLeaving = before?.stage === STAGE.LEAVING;
     if (hasIpvs(bpfRoot)) {
       inheritSysctls(bpfRoot, readState(stateDirectory(bpfRoot))?.sysctls ?? {});
       this.#takeover = new Takeover(new LeavingIpvs(bpfRoot), log, () => this.#endTakeover());
       this.#stageUntil = before?.stage === STAGE.JOINING ? before.stageUntil : NEVER;
-      this.#waits = before?.stage === STAGE.LEAVING;
     }
     this.#writeConfig(false);
     applySysctls(bpfRoot, log);
@@ -191,7 +191,6 @@ export class BpfPlane implements Plane {
 
   recordSync(): void {
     if (this.#takeover && !this.#takeover.begun) this.#beginTakeover(this.#takeover);
-    this.#waits = false;
     this.#writeConfig(true);
   }
 
@@ -235,9 +234,10 @@ export class BpfPlane implements Plane {
     };
   }
 
+  /** Until old tables are brought up to date, IPVS has what is new. */
   #stage(): number {
     if (!this.#takeover) return STAGE.ALONE;
-    return this.#waits ? STAGE.LEAVING : STAGE.JOINING;
+    return this.#wasLeaving && !this.#takeover.begun ? STAGE.LEAVING : STAGE.JOINING;
   }
 
   #writeConfig(synced: boolean): void {

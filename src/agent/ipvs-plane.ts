@@ -10,6 +10,7 @@ import { runCommands } from '../ipvs/ipvsadm.js';
 import { adoptedMarks, type Kernel, ownServers, readKernel } from '../ipvs/kernel.js';
 import type { Marks } from '../ipvs/marks.js';
 import { type NodeView, type Placed, placeService, type WantedServer } from '../ipvs/placement.js';
+import { TABLE } from '../ipvs/ruleset.js';
 import {
   chainsIn,
   ensureStateDirectory,
@@ -18,7 +19,6 @@ import {
   readState,
   writeState,
 } from '../ipvs/state-file.js';
-import { TABLE } from '../ipvs/ruleset.js';
 import { neededSettings } from '../ipvs/sysctls.js';
 import { takenProblem, unavailable } from '../ipvs/unavailable.js';
 import { matchText, type VirtualServers } from '../ipvs/virtual.js';

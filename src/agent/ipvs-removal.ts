@@ -5,8 +5,9 @@ import { runCommands } from '../ipvs/ipvsadm.js';
 import { ownServers, readKernel } from '../ipvs/kernel.js';
 import { removeTable } from '../ipvs/nft.js';
 import { BRIDGE_TABLE } from '../ipvs/policy-bridge.js';
-import { readPolicyTable, removePolicyTable } from '../ipvs/policy-kernel.js';
+import { readPolicyTable } from '../ipvs/policy-kernel.js';
 import { TABLE as POLICY_TABLE } from '../ipvs/policy-table.js';
+import { TABLE } from '../ipvs/ruleset.js';
 import { networkNamespace, readState } from '../ipvs/state-file.js';
 import { addressesOf } from '../ipvs/wanted.js';
 import { type Removal, restoring, type Step } from './removal.js';
@@ -25,15 +26,12 @@ export function ipvsRemoval(directory: string, kept: (path: string) => boolean =
     what: `virtual server ${key}`,
     carryOut: () => runCommands([`-D ${key}`]),
   }));
-  const table: Step[] =
-    kernel.version === '' ? [] : [{ verb: 'remove', what: 'the table inet weir of nftables', carryOut: removeTable }];
-  const policy: Step[] = [POLICY_TABLE, BRIDGE_TABLE]
-    .filter((name) => readPolicyTable(name).version !== '')
-    .map((name) => ({
-      verb: 'remove',
-      what: `the table ${name} of nftables`,
-      carryOut: () => removePolicyTable(name),
-    }));
+  const policies = [POLICY_TABLE, BRIDGE_TABLE].filter((name) => readPolicyTable(name).version !== '');
+  const tables: Step[] = [...(kernel.version === '' ? [] : [TABLE]), ...policies].map((name) => ({
+    verb: 'remove',
+    what: `the table ${name} of nftables`,
+    carryOut: () => removeTable(name),
+  }));
   const devices: Step[] = ourDevices().map((name) => ({
     verb: 'remove',
     what: `device ${name}`,
@@ -53,7 +51,7 @@ export function ipvsRemoval(directory: string, kept: (path: string) => boolean =
     carryOut: () => rmSync(directory, { recursive: true }),
   };
   return {
-    steps: [...devices, ...rules, ...servers, ...table, ...policy, ...settings.steps, rest],
+    steps: [...devices, ...rules, ...servers, ...tables, ...settings.steps, rest],
     notes: settings.notes,
   };
 }

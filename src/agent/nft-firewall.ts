@@ -2,10 +2,10 @@
 import { bindings } from '../core/network.js';
 import { readSysctl } from '../host/sysctl.js';
 import type { ChainDigests } from '../ipvs/chains.js';
-import { accepts, applyRuleset, readChains } from '../ipvs/nft.js';
+import { accepts, applyRuleset, readChains, removeTable } from '../ipvs/nft.js';
 import { BRIDGE_TABLE, bridgeChange, type BridgeHeld, bridgeRows, bridgeVersion } from '../ipvs/policy-bridge.js';
 import { foreignPolicy } from '../ipvs/policy-foreign.js';
-import { readPolicyTable, removePolicyTable } from '../ipvs/policy-kernel.js';
+import { readPolicyTable } from '../ipvs/policy-kernel.js';
 import { BRIDGE_SETTINGS } from '../ipvs/sysctls.js';
 import type { PolicyTarget } from '../ipvs/policy-rows.js';
 import { LOG_PROBE, TABLE } from '../ipvs/policy-table.js';
@@ -57,7 +57,7 @@ export class NftFirewall {
   #remove(): number {
     const removed = this.#tables.remove();
     if (this.#bridge.version === '') return removed;
-    removePolicyTable(BRIDGE_TABLE);
+    removeTable(BRIDGE_TABLE);
     this.#bridge = readPolicyTable(BRIDGE_TABLE);
     return removed + 1;
   }

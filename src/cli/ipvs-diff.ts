@@ -4,12 +4,13 @@ import { type Row, rowKey } from '../core/plan.js';
 import type { Roles } from '../core/network.js';
 import { chooseDevices, clusterRanges, tunnelSources } from '../core/settings.js';
 import { readNetwork } from '../host/network.js';
+import type { ChainDigests } from '../ipvs/chains.js';
 import { SERVICE_DEVICE } from '../ipvs/devices.js';
 import { withDraining } from '../ipvs/drain.js';
 import { flattened } from '../ipvs/ipvsadm-text.js';
 import { adoptedMarks, ownServers, readKernel } from '../ipvs/kernel.js';
+import { readChains } from '../ipvs/nft.js';
 import { placeService } from '../ipvs/placement.js';
-import type { ChainDigests } from '../ipvs/chains.js';
 import { BRIDGE_TABLE } from '../ipvs/policy-bridge.js';
 import { readPolicyTable } from '../ipvs/policy-kernel.js';
 import type { Members } from '../ipvs/policy-program.js';
@@ -70,11 +71,7 @@ function policyDifferences(target: PolicyTarget, roles: Roles, known: IpvsState 
       new Map([...named(have.chains), ...texts(have.rows), ...peers(have.members)]),
       new Map([...named(new Map([...fixed, ...programs])), ...texts(rows), ...peers(members)]),
     ),
-    ...between(
-      'nft bridge weir-policy',
-      named(readPolicyTable(BRIDGE_TABLE).chains),
-      named(chainsIn(known, BRIDGE_TABLE)),
-    ),
+    ...between('nft bridge weir-policy', named(readChains(BRIDGE_TABLE)), named(chainsIn(known, BRIDGE_TABLE))),
   ];
 }
 

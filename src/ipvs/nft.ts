@@ -23,8 +23,8 @@ export function accepts(text: string): boolean {
   }
 }
 
-export function removeTable(): void {
-  applyRuleset(`delete table ${TABLE}\n`);
+export function removeTable(table: string): void {
+  applyRuleset(`delete table ${table}\n`);
 }
 
 /** What nft -j tells of a table; undefined where there is none. */

@@ -2,7 +2,7 @@
 import { type Ip, parseIp } from '../core/net.js';
 import { type Row, toRows } from '../core/plan.js';
 import { chainDigests } from './chains.js';
-import { applyRuleset, readTable } from './nft.js';
+import { readTable } from './nft.js';
 import { prefixRange } from './policy-blocks.js';
 import { isPeerSet } from './policy-rows.js';
 import { TABLE } from './policy-table.js';
@@ -54,10 +54,6 @@ const NOTHING: PolicyKernel = {
 export function readPolicyTable(table = TABLE): PolicyKernel {
   const json = readTable(table);
   return json === undefined ? NOTHING : parsePolicyTable(json);
-}
-
-export function removePolicyTable(table = TABLE): void {
-  applyRuleset(`delete table ${table}\n`);
 }
 
 export function parsePolicyTable(json: string): PolicyKernel {

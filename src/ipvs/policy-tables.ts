@@ -1,9 +1,9 @@
 /** Network policy in nftables: what is wanted is compared with what is there, and only the difference is written, at once. */
 import type { Roles } from '../core/network.js';
 import { type ChainDigests, changedChains } from './chains.js';
-import { applyRuleset, readChains } from './nft.js';
+import { applyRuleset, readChains, removeTable } from './nft.js';
 import { foreignPolicy } from './policy-foreign.js';
-import { type PolicyKernel, readPolicyTable, removePolicyTable } from './policy-kernel.js';
+import { type PolicyKernel, readPolicyTable } from './policy-kernel.js';
 import { isProgramChain, PolicyCompilation, type PolicyTarget } from './policy-rows.js';
 import { emptyTable, TABLE, type TableOptions, versionSet } from './policy-table.js';
 import { policyChange } from './policy-text.js';
@@ -52,7 +52,7 @@ export class PolicyTables {
   /** No policy is to be in force at all. */
   remove(): number {
     if (this.#kernel.version === '') return 0;
-    removePolicyTable();
+    removeTable(TABLE);
     this.recover();
     return 1;
   }

@@ -64,7 +64,7 @@ const IPVS: readonly Story[] = [
   netns('health', 'a load balancer finds*', 1800),
   netns('policy', '*(routed)', 1800),
   netns('policy', '*(bridge)', 1800),
-  netns('grid', 'every answer*routed*', 3000),
+  netns('grid', 'what the sockets see*: routed pods', 3000),
   own('ipvs-story', 'backends end, other hands meddle', 1800),
   SCTP,
 ];
