@@ -8,12 +8,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const CACHE = fileURLToPath(new URL('../../../.cache/kernels/', import.meta.url));
-const BULLSEYE =
-  'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian-security bullseye-security main\n';
+const KEYS = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
-/** Meta-package by version; `source` is an entry for apt where the machine's own suite has no such kernel. */
-const PACKAGES: Readonly<Record<string, { readonly meta: string; readonly source?: string }>> = {
-  '5.10': { meta: 'linux-image-amd64', source: BULLSEYE },
+/** Meta-package by version; `suite` of the security archive where the machine's own suite has no such kernel. */
+const PACKAGES: Readonly<Record<string, { readonly meta: string; readonly suite?: string }>> = {
+  '5.10': { meta: 'linux-image-amd64', suite: 'bullseye-security' },
   '6.1': { meta: 'linux-image-amd64' },
   '6.12': { meta: 'linux-image-6.12-amd64' },
 };
@@ -29,7 +28,7 @@ export interface Kernel {
 export function fetchKernel(version: string): Kernel {
   const wanted = PACKAGES[version];
   if (!wanted) throw new Error(`no kernel ${version}: known are ${Object.keys(PACKAGES).join(', ')}`);
-  const apt = aptOptions(version, wanted.source);
+  const apt = aptOptions(version, wanted.suite);
   const name = imageName(apt, wanted.meta);
   const release = name.replace('linux-image-', '');
   const directory = join(CACHE, release);
@@ -38,16 +37,24 @@ export function fetchKernel(version: string): Kernel {
 }
 
 /** A suite that is not the machine's own gets lists of its own, beside the kernels. */
-function aptOptions(version: string, source: string | undefined): string[] {
+function aptOptions(version: string, suite: string | undefined): string[] {
   const options = ['-q=2', '-o', 'APT::Sandbox::User=root'];
-  if (source === undefined) return options;
+  if (suite === undefined) return options;
   const place = join(CACHE, `apt-${version}`);
   mkdirSync(join(place, 'lists/partial'), { recursive: true });
   mkdirSync(join(place, 'cache/archives/partial'), { recursive: true });
-  writeFileSync(join(place, 'sources.list'), source);
+  writeFileSync(join(place, 'sources.list'), `deb [signed-by=${KEYS}] ${securityArchive()} ${suite} main\n`);
   const own = { 'Etc::sourcelist': 'sources.list', 'State::lists': 'lists', Cache: 'cache' };
   const settings = Object.entries(own).map(([key, path]) => `Dir::${key}=${join(place, path)}`);
   return [...options, ...['Dir::Etc::sourceparts=-', ...settings].flatMap((setting) => ['-o', setting])];
+}
+
+/** Where this machine has its own security updates from. */
+function securityArchive(): string {
+  const words = ['indextargets', '--format', '$(SITE)', 'Label: Debian-Security'];
+  const [site = ''] = execFileSync('apt-get', words, { encoding: 'utf8' }).split('\n');
+  if (site === '') throw new Error('apt knows no security archive of Debian: apt-get update, with one in its sources');
+  return site;
 }
 
 function imageName(apt: readonly string[], meta: string): string {
