@@ -69,6 +69,7 @@ enum flow_kind {
 	FLOW_FORWARD = 1, /* client to frontend: the destination is replaced */
 	FLOW_REPLY = 2, /* backend to client: the source is replaced, at the device that faces the client */
 	FLOW_SNAT_REPLY = 3, /* backend to this node's translated port: both ends are replaced */
+	FLOW_TAKEN = 4, /* backend to client, who talks to it without a frontend from this port: nothing is replaced */
 };
 
 enum flow_state {
@@ -83,6 +84,7 @@ enum flow_flag {
 	FLOW_PORT = 2, /* only the client's port is replaced, because another flow holds it at this backend */
 	FLOW_FAST = 4, /* both directions are redirected past the node's stack */
 	FLOW_LOCAL = 8, /* the backend lives on this node */
+	FLOW_ANSWERED = 16, /* replies: the backend has answered the client's SYN */
 };
 
 enum device_role {

@@ -137,7 +137,7 @@ static __always_inline void flow_settle(struct flow *a, struct flow *b)
 /* A SYN on a flow that was closing begins a new one (the client reuses its port). */
 static __always_inline bool flow_restarts(const struct packet *p, const struct flow *flow)
 {
-	return is_tcp(p) && flow->state >= FLOW_CLOSING && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return begins(p) && flow->state >= FLOW_CLOSING;
 }
 
 #endif

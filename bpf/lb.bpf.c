@@ -97,7 +97,7 @@ static __always_inline must_use enum step xdp_forward(struct xdp_md *ctx, struct
 /* A SYN under a flood, to where the hash alone decides: not worth looking for in the flow table. */
 static __always_inline bool is_flood(const struct packet *p, const struct frontend *frontend)
 {
-	return is_tcp(p) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && is_direct(frontend->forwarding) &&
+	return begins(p) && is_direct(frontend->forwarding) &&
 	       is_hashed(frontend->scheduler) && flooding(p);
 }
 
@@ -180,7 +180,7 @@ int weir_up_in(struct __sk_buff *skb)
 	} else if (parsed == PARSED_PORTS) {
 		step = to_frontend(skb, &p, ORIGIN_OUTSIDE, &flow);
 		if (step == STEP_NEXT)
-			step = service_reply(skb, &p, &action);
+			step = beside_frontends(skb, &p, &flow, &action);
 	} else if (parsed == PARSED_ICMP) {
 		step = icmp_ingress(skb, &p, &flow, &action);
 		if (step == STEP_NEXT)
@@ -240,7 +240,7 @@ int weir_pod_in(struct __sk_buff *skb)
 		step = to_frontend(skb, &p, ORIGIN_POD, &flow);
 	step = judge_leaving(skb, &p, step, &flow);
 	if (step == STEP_NEXT && parsed == PARSED_PORTS)
-		step = service_reply(skb, &p, &action);
+		step = beside_frontends(skb, &p, &flow, &action);
 	else if (step == STEP_NEXT && parsed == PARSED_ICMP)
 		step = icmp_ingress(skb, &p, &flow, &action);
 	step = carry_out(skb, &p, step, &flow, &action);

@@ -19,11 +19,6 @@ enum {
 	GROUP_V4 = 224, /* first byte of multicast and broadcast addresses */
 };
 
-static __always_inline bool begins(const struct packet *p)
-{
-	return is_tcp(p) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-}
-
 static __always_inline bool is_under_way(const struct packet *p)
 {
 	return is_tcp(p) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_ACK;

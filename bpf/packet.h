@@ -125,6 +125,12 @@ static __always_inline bool is_tcp(const struct packet *p)
 	return p->tuple.protocol == IPPROTO_TCP;
 }
 
+/* The first segment of a connection. */
+static __always_inline bool begins(const struct packet *p)
+{
+	return is_tcp(p) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 /* A segment within a connection. */
 static __always_inline bool is_midway(const struct packet *p)
 {

@@ -120,12 +120,12 @@ __noinline enum step record_snat(struct packet *p, struct flow *flow)
 	return drop(p, REASON_SNAT_FULL);
 }
 
-/* Another flow of this client, through another frontend, is using the same port at the same backend. */
+/* The client is using the same port at the same backend already, through another frontend or through none. */
 static __always_inline bool collides(const struct packet *p, const struct flow *other)
 {
-	if (!other || other->kind != FLOW_REPLY)
+	if (!other || (other->kind != FLOW_REPLY && other->kind != FLOW_TAKEN))
 		return false;
-	if (other->port == p->tuple.destination_port && other->nat_port == p->tuple.source_port &&
+	if (other->kind == FLOW_REPLY && other->port == p->tuple.destination_port && other->nat_port == p->tuple.source_port &&
 	    ip_equal(&other->address, &p->tuple.destination))
 		return false; /* it is this one's own, from before */
 	return other->state < FLOW_CLOSING && p->now - other->seen < FLOW_IDLE_COLLIDING * SECOND;

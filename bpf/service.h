@@ -11,6 +11,7 @@
 #include "deny.h"
 #include "keepalive.h"
 #include "l2.h"
+#include "reply.h"
 #include "segment.h"
 #include "takeover.h"
 #include "tunnel.h"
@@ -176,12 +177,11 @@ static __noinline enum step from_snat(struct __sk_buff *skb, struct packet *p, l
 }
 
 /* A reply, at ingress, of a flow that is redirected both ways: on to the client's device, where it gets its frontend back. */
-static __noinline enum step reply_shortcut(struct __sk_buff *skb, struct packet *p, long *action)
+static __always_inline must_use enum step reply_shortcut(struct __sk_buff *skb, struct packet *p, struct flow *back, long *action)
 {
-	struct flow *back = flow_find(p->family, &p->tuple);
 	struct bpf_fib_lookup fib;
 
-	if (!back || back->kind != FLOW_REPLY || !(back->flags & FLOW_FAST) || p->hop_limit <= 1)
+	if (!(back->flags & FLOW_FAST) || p->hop_limit <= 1)
 		return STEP_NEXT;
 	if (!route_usable(route_find(skb, &fib, p->family, p->ifindex, &p->tuple.source, &p->tuple.destination)))
 		return STEP_NEXT;
@@ -190,12 +190,58 @@ static __noinline enum step reply_shortcut(struct __sk_buff *skb, struct packet 
 	return send_by(&fib, action);
 }
 
-/* A packet, where it enters the node, that may be a reply which does not go through the node's stack. */
-static __always_inline must_use enum step service_reply(struct __sk_buff *skb, struct packet *p, long *action)
+/*
+ * A SYN from the client to a backend itself, from a port that it is using there through a frontend. The backend could not tell the
+ * two connections apart, so that this one becomes a flow as well, with another port; its frontend is the backend.
+ */
+static __noinline enum step begin_beside(struct packet *p, struct flow *flow)
+{
+	struct flow6_key key;
+	struct backend *backend;
+	struct flow *other;
+	__u32 id;
+
+	tuple_reverse(&key, &p->tuple);
+	other = flow_find(p->family, &key);
+	if (!other || other->kind != FLOW_REPLY || !collides(p, other))
+		return STEP_NEXT;
+	id = other->backend;
+	backend = bpf_map_lookup_elem(&weir_backends, &id);
+	if (!backend)
+		return STEP_NEXT;
+	flow_towards(p, flow, other->service, id, backend);
+	flow->address = p->tuple.destination;
+	flow->port = p->tuple.destination_port;
+	flow->forwarding = FORWARDING_NAT;
+	if (backend->flags & BACKEND_LOCAL)
+		flow->flags |= FLOW_LOCAL;
+	p->backend = id;
+	if (record_reply(p, flow) != STEP_NEXT || flow_record_forward(p->family, &p->tuple, flow))
+		return drop(p, REASON_FLOW_FULL);
+	return STEP_FORWARD;
+}
+
+/* A packet that is to no frontend: a reply that does not go through the node's stack, or of a client beside its frontend. */
+static __noinline enum step of_flow(struct __sk_buff *skb, struct packet *p, struct flow *flow, long *action)
+{
+	struct flow *known = flow_find(p->family, &p->tuple);
+
+	if (known && known->kind == FLOW_FORWARD && flow_continues(p, known)) {
+		*flow = *known;
+		return STEP_FORWARD;
+	}
+	known = reply_of(p, known);
+	if (known)
+		return reply_shortcut(skb, p, known, action);
+	return begins(p) ? begin_beside(p, flow) : STEP_NEXT;
+}
+
+/* A packet to no frontend, where it enters the node. STEP_FORWARD with its flow. */
+static __always_inline must_use enum step beside_frontends(struct __sk_buff *skb, struct packet *p, struct flow *flow, long *action)
 {
 	enum step step = from_snat(skb, p, action);
 
-	return step == STEP_NEXT ? reply_shortcut(skb, p, action) : step;
+	return step == STEP_NEXT ? of_flow(skb, p, flow, action) : step;
 }
 
 /* Carries out what the stages decided. */
@@ -224,7 +270,7 @@ static __always_inline must_use enum step carry_out(struct __sk_buff *skb, struc
 /* Where a packet leaves towards a client: a backend's reply becomes the frontend's. */
 static __noinline enum step service_egress(struct __sk_buff *skb, struct packet *p)
 {
-	struct flow *back = flow_find(p->family, &p->tuple);
+	struct flow *back = reply_of(p, flow_find(p->family, &p->tuple));
 	struct flow6_key to = {
 		.destination = p->tuple.destination,
 		.destination_port = p->tuple.destination_port,
@@ -232,7 +278,7 @@ static __noinline enum step service_egress(struct __sk_buff *skb, struct packet 
 	};
 	enum step step;
 
-	if (!back || back->kind != FLOW_REPLY)
+	if (!back)
 		return STEP_PASS;
 	to.source = back->address;
 	to.source_port = back->port;

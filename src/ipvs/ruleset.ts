@@ -170,9 +170,12 @@ function ofThisNode(verdict: string): string[] {
   return each((_, n, frontend) => `${frontend} @services${n} fib saddr type local ${verdict}`);
 }
 
-/** Connections go on with a backend that takes nothing new, and end with the last backend that has any. */
+/**
+ * Connections go on with a backend that takes nothing new, and are reset with the last backend that has any: IPVS and conntrack have
+ * forgotten them by then (expire_nodest_conn), their segments alone tell.
+ */
 function refused(side: 'outside' | 'inside'): Chains[number] {
-  const lost = each((_, n, frontend) => `ct state established ${frontend} @lost_${side}${n} goto no_endpoint`);
+  const lost = each((_, n, frontend) => `tcp flags & syn == 0x0 ${frontend} @lost_${side}${n} goto no_endpoint`);
   const refusals = each((_, n, frontend) => `${frontend} vmap @refused_${side}${n}`);
   return [`refused_${side}`, [...lost, ESTABLISHED, ...refusals]];
 }

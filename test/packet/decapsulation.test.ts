@@ -127,7 +127,7 @@ both('a node port is opened under the address of the node that the client reache
   const packet = tcp(end(r.client, 40000), end(r.node2, 30080), 'SYN');
   const outcome = world.run('weir_up_in', tunnelled(r.node2, r.pod1, packet));
   happened(t, outcome, { verdict: SENT, packet: opened(r, packet), counters: { decapsulated: 1 } });
-  const reply = tcp(end(r.pod1, 8080), end(r.client, 40000), 'ACK');
+  const reply = tcp(end(r.pod1, 8080), end(r.client, 40000), 'SYN', 'ACK');
   happened(t, world.run('weir_up_out', reply), {
     verdict: 'TC_ACT_OK',
     packet: reply.from(end(r.node2, 30080)),
@@ -145,7 +145,7 @@ both("a node port's tunnel is not opened for an address of nobody's node", (t, w
 both("the pod's reply passes by the stack and leaves the uplink with the service's address", (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [r.pod1], ...DSR });
   world.run('weir_up_in', tunnelled(r.node2, r.pod1, request(r)));
-  const reply = tcp(end(r.pod1, 8080), end(r.client, 40000), 'ACK').data('response');
+  const reply = tcp(end(r.pod1, 8080), end(r.client, 40000), 'SYN', 'ACK');
   const atPod = world.run('weir_pod_in', reply, 'pod1');
   happened(t, atPod, { verdict: SENT, packet: reply.routed() });
   const outcome = world.run('weir_up_out', reply.routed());
@@ -168,7 +168,7 @@ both('a new choice of the other node wins over what is recorded here', (t, world
   const outcome = world.run('weir_up_in', tunnelled(r.node2, r.pod2, request(r)));
   const expected = request(r).to(end(r.pod2, 8080)).routed();
   happened(t, outcome, { verdict: SENT, packet: expected, counters: { decapsulated: 1 } });
-  const reply = tcp(end(r.pod2, 8080), end(r.client, 40000), 'ACK');
+  const reply = tcp(end(r.pod2, 8080), end(r.client, 40000), 'SYN', 'ACK');
   t.like(world.run('weir_up_out', reply).packet, { ip: { source: r.vip } });
 });
 

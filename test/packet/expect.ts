@@ -30,3 +30,12 @@ export function happened(t: ExecutionContext, outcome: Outcome, expected: Expect
 export function passedUntouched(t: ExecutionContext, outcome: Outcome, packet: Packet): void {
   happened(t, outcome, { verdict: outcome.verdict.startsWith('XDP') ? 'XDP_PASS' : 'TC_ACT_OK', untouched: packet });
 }
+
+/** The port that a frame left with as its source. */
+export function sourcePort(outcome: Outcome): number {
+  for (const layer of ['tcp', 'udp', 'sctp']) {
+    const fields = outcome.packet[layer];
+    if (typeof fields === 'object') return Number(fields['source']);
+  }
+  return 0;
+}

@@ -4,10 +4,10 @@ import { ticksPerSecond } from '../../src/loader/clock.js';
 import { encodeOne } from '../../src/maps/codec.js';
 import { type Flow, FLOW_KIND } from '../../src/maps/layout.js';
 import type { Table } from '../../src/maps/table.js';
-import { happened, passedUntouched } from './expect.js';
+import { happened, passedUntouched, sourcePort } from './expect.js';
 import { type End, type Packet, sctp, tcp, udp } from './frames.js';
 import type { DeviceName } from './network.js';
-import type { Outcome, Program, World } from './harness.js';
+import type { Program, World } from './harness.js';
 import { end, type Roster, V4 } from './roster.js';
 import { packetTests } from './suite.js';
 
@@ -263,9 +263,4 @@ function serveTwice(world: World, r: Roster): void {
     { frontends: [r.vip], endpoints: [r.pod1] },
     { name: 'other', frontends: [r.otherVip], endpoints: [r.pod1] },
   );
-}
-
-function sourcePort(outcome: Outcome): number {
-  const { tcp: fields } = outcome.packet;
-  return typeof fields === 'object' ? Number(fields['source']) : 0;
 }

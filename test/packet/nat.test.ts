@@ -1,9 +1,9 @@
 /** Clients out there, backends on other nodes: both ends of the packet are replaced on the way there and on the way back. */
 import { formatSocket, type Ip } from '../../src/core/net.js';
 import { ticksPerSecond } from '../../src/loader/clock.js';
-import { happened, passedUntouched } from './expect.js';
+import { happened, passedUntouched, sourcePort } from './expect.js';
 import { type End, type Packet, sctp, segmentSize, tcp, TIMESTAMPS, udp } from './frames.js';
-import type { Outcome, Program } from './harness.js';
+import type { Program } from './harness.js';
 import { ip } from './network.js';
 import { end, MAC } from './roster.js';
 import { packetTests } from './suite.js';
@@ -33,15 +33,6 @@ const PROTOCOLS = [
   },
   { protocol: 'UDP', first: (from: End, to: End) => udp(from, to), state: 'NEW' },
 ] as const;
-
-/** The translated source that a frame left with. */
-function sourcePort(outcome: Outcome): number {
-  for (const layer of ['tcp', 'udp', 'sctp']) {
-    const fields = outcome.packet[layer];
-    if (typeof fields === 'object') return Number(fields['source']);
-  }
-  return 0;
-}
 
 for (const { program, name, verdict, addressed } of HOOKS) {
   for (const { protocol, first, state } of PROTOCOLS) {

@@ -84,6 +84,7 @@ both('leaving, known flows go on in both directions', (t, world, r) => {
   world.serve({ frontends: [r.vip], endpoints: [r.pod1] });
   const syn = tcp(end(r.client, 40000), end(r.vip, 80), 'SYN');
   world.run('weir_up_in', syn);
+  world.run('weir_up_out', tcp(end(r.pod1, 8080), end(r.client, 40000), 'SYN', 'ACK'));
   leave(world);
   const there = world.run('weir_up_in', syn.flags('ACK').data('x'));
   t.like(there.packet, { ip: { destination: r.pod1 } });
@@ -99,6 +100,12 @@ both('leaving, a client port that is used again after its flow has ended is new'
   world.run('weir_up_in', syn.flags('RST'));
   leave(world);
   happened(t, world.run('weir_up_in', syn), { verdict: 'TC_ACT_OK', untouched: syn });
+  const answer = tcp(end(r.pod1, 8080), end(r.client, 40000), 'SYN', 'ACK');
+  for (const [hook, device] of [
+    ['weir_pod_in', 'pod1'],
+    ['weir_up_out', 'up0'],
+  ] as const)
+    happened(t, world.run(hook, answer, device), { verdict: 'TC_ACT_OK', untouched: answer });
   const next = syn.flags('ACK').data('x');
   happened(t, world.run('weir_up_in', next), { verdict: 'TC_ACT_OK', untouched: next });
   join(world);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Which entry a backend's packet goes back by. A client may talk to a backend without a frontend, too, and from a port that it has,
+ * or had, in use through one: the kernel gives out ports by destination. For the backend both are one pair of ends; TCP tells them apart.
+ */
+#ifndef WEIR_REPLY_H
+#define WEIR_REPLY_H
+
+#include "flow.h"
+
+static __always_inline bool is_answer(const struct packet *p)
+{
+	return is_tcp(p) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
+}
+
+/* The client holds the port at this backend itself: the flow, which never began, takes another with its next SYN. */
+static __noinline void yield_port(struct packet *p, struct flow *back)
+{
+	struct flow6_key key = {
+		.source = p->tuple.destination,
+		.destination = back->address,
+		.source_port = back->nat_port,
+		.destination_port = back->port,
+		.protocol = p->tuple.protocol,
+	};
+
+	flow_forget(p->family, &key, p->tuple.destination_port);
+	back->kind = FLOW_TAKEN;
+	back->seen = p->now;
+}
+
+/*
+ * The entry that was found for the packet, NULL where the packet is no reply of that flow, which it is not either
+ *   - if it answers a SYN and the flow has ended: the client has sent the backend another since
+ *   - if the backend has yet to answer the flow's SYN and goes on with a connection instead: it had that one before
+ */
+static __always_inline struct flow *reply_of(struct packet *p, struct flow *back)
+{
+	if (!back || back->kind != FLOW_REPLY)
+		return NULL;
+	if (is_answer(p)) {
+		if (back->state >= FLOW_CLOSING) {
+			flow_delete(p->family, &p->tuple);
+			return NULL;
+		}
+		if (!(back->flags & FLOW_ANSWERED))
+			back->flags |= FLOW_ANSWERED;
+	} else if (is_midway(p) && !(p->tcp_flags & TCP_RST) && back->state == FLOW_NEW && !(back->flags & FLOW_ANSWERED) &&
+		   p->fragment != FRAGMENT_LATER) {
+		yield_port(p, back);
+		return NULL;
+	}
+	return back;
+}
+
+#endif
