@@ -190,37 +190,6 @@ static __always_inline must_use enum step reply_shortcut(struct __sk_buff *skb, 
 	return send_by(&fib, action);
 }
 
-/*
- * A SYN from the client to a backend itself, from a port that it is using there through a frontend. The backend could not tell the
- * two connections apart, so that this one becomes a flow as well, with another port; its frontend is the backend.
- */
-static __noinline enum step begin_beside(struct packet *p, struct flow *flow)
-{
-	struct flow6_key key;
-	struct backend *backend;
-	struct flow *other;
-	__u32 id;
-
-	tuple_reverse(&key, &p->tuple);
-	other = flow_find(p->family, &key);
-	if (!other || other->kind != FLOW_REPLY || !collides(p, other))
-		return STEP_NEXT;
-	id = other->backend;
-	backend = bpf_map_lookup_elem(&weir_backends, &id);
-	if (!backend)
-		return STEP_NEXT;
-	flow_towards(p, flow, other->service, id, backend);
-	flow->address = p->tuple.destination;
-	flow->port = p->tuple.destination_port;
-	flow->forwarding = FORWARDING_NAT;
-	if (backend->flags & BACKEND_LOCAL)
-		flow->flags |= FLOW_LOCAL;
-	p->backend = id;
-	if (record_reply(p, flow) != STEP_NEXT || flow_record_forward(p->family, &p->tuple, flow))
-		return drop(p, REASON_FLOW_FULL);
-	return STEP_FORWARD;
-}
-
 /* A packet that is to no frontend: a reply that does not go through the node's stack, or of a client beside its frontend. */
 static __noinline enum step of_flow(struct __sk_buff *skb, struct packet *p, struct flow *flow, long *action)
 {
