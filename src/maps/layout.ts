@@ -80,6 +80,8 @@ export const FLOW_KIND = {
   REPLY: 2,
   /** backend to this node's translated port: both ends are replaced */
   SNAT_REPLY: 3,
+  /** backend to client, who talks to it without a frontend from this port: nothing is replaced */
+  TAKEN: 4,
 } as const;
 
 /** enum flow_state */
@@ -102,6 +104,8 @@ export const FLOW_FLAG = {
   FAST: 4,
   /** the backend lives on this node */
   LOCAL: 8,
+  /** replies: the backend has answered the client's SYN */
+  ANSWERED: 16,
 } as const;
 
 /** enum device_role */
