@@ -13,8 +13,11 @@ static __always_inline bool is_answer(const struct packet *p)
 	return is_tcp(p) && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK);
 }
 
-/* The client holds the port at this backend itself: the flow, which never began, takes another with its next SYN. */
-static __noinline void yield_port(struct packet *p, struct flow *back)
+/*
+ * A backend that has yet to answer a SYN goes on with a connection: the client's own? Then the flow, which never began, takes another
+ * port with its next SYN. False where the client has gone on as well: the answer has come by another way.
+ */
+static __noinline bool yields_port(struct packet *p, struct flow *back)
 {
 	struct flow6_key key = {
 		.source = p->tuple.destination,
@@ -23,10 +26,16 @@ static __noinline void yield_port(struct packet *p, struct flow *back)
 		.destination_port = back->port,
 		.protocol = p->tuple.protocol,
 	};
+	struct flow *flow = flow_find(p->family, &key);
 
+	if (flow && flow->state != FLOW_NEW) {
+		back->flags |= FLOW_ANSWERED;
+		return false;
+	}
 	flow_forget(p->family, &key, p->tuple.destination_port);
 	back->kind = FLOW_TAKEN;
 	back->seen = p->now;
+	return true;
 }
 
 /*
@@ -45,11 +54,11 @@ static __always_inline struct flow *reply_of(struct packet *p, struct flow *back
 		}
 		if (!(back->flags & FLOW_ANSWERED))
 			back->flags |= FLOW_ANSWERED;
-	} else if (is_midway(p) && !(p->tcp_flags & TCP_RST) && back->state == FLOW_NEW && !(back->flags & FLOW_ANSWERED) &&
-		   p->fragment != FRAGMENT_LATER) {
-		yield_port(p, back);
-		return NULL;
+		return back;
 	}
+	if (is_midway(p) && !(p->tcp_flags & TCP_RST) && p->fragment != FRAGMENT_LATER && back->state == FLOW_NEW &&
+	    !(back->flags & FLOW_ANSWERED) && yields_port(p, back))
+		return NULL;
 	return back;
 }
 
