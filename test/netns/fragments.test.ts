@@ -10,6 +10,11 @@ const ALL_WAYS = [
 /** IPVS knows no way but through the stack. */
 const WAYS = DATAPLANE === 'bpf' ? ALL_WAYS : ALL_WAYS.slice(0, 1);
 
+/** IPVS puts a datagram together before it is wrapped: as such it leaves the tunnel, and no router may take IPv6 apart. */
+function isWhole(forwarding: string, family: string): boolean {
+  return DATAPLANE === 'ipvs' && forwarding === 'dsr' && family === 'v6';
+}
+
 /** The first datagram may be answered with the size that fits; a sender that listens is understood the next time. */
 async function asksUntilHeard(who: Inhabitant, host: string): Promise<string> {
   for (let i = 0; i < 4; i++) {
@@ -28,7 +33,8 @@ for (const { name, ...options } of WAYS) {
         await shop.settled();
         for (const family of FAMILIES) {
           const { external, clusterIp } = FRONTENDS[family];
-          t.is(await asksUntilHeard(shop.client, external), pod.name, `the client to ${external}`);
+          if (!isWhole(forwarding, family) || pod.node === shop.a)
+            t.is(await asksUntilHeard(shop.client, external), pod.name, `the client to ${external}`);
           t.is(await asksUntilHeard(shop.shopper.inhabitant, clusterIp), pod.name, `the shopper to ${clusterIp}`);
         }
       }
