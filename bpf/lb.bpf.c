@@ -97,8 +97,7 @@ static __always_inline must_use enum step xdp_forward(struct xdp_md *ctx, struct
 /* A SYN under a flood, to where the hash alone decides: not worth looking for in the flow table. */
 static __always_inline bool is_flood(const struct packet *p, const struct frontend *frontend)
 {
-	return begins(p) && is_direct(frontend->forwarding) &&
-	       is_hashed(frontend->scheduler) && flooding(p);
+	return begins(p) && is_direct(frontend->forwarding) && is_hashed(frontend->scheduler) && flooding(p);
 }
 
 static __always_inline must_use enum step xdp_to_frontend(struct xdp_md *ctx, struct packet *p, struct frontend *frontend,

@@ -206,7 +206,8 @@ static __noinline enum step of_flow(struct __sk_buff *skb, struct packet *p, str
 }
 
 /* A packet to no frontend, where it enters the node. STEP_FORWARD with its flow. */
-static __always_inline must_use enum step beside_frontends(struct __sk_buff *skb, struct packet *p, struct flow *flow, long *action)
+static __always_inline must_use enum step beside_frontends(struct __sk_buff *skb, struct packet *p, struct flow *flow,
+							   long *action)
 {
 	enum step step = from_snat(skb, p, action);
 
