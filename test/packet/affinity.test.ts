@@ -121,7 +121,8 @@ both('a flood records nothing, and its clients keep their backends all the same'
     const outcomes = times(4, (i) => world.run('weir_xdp', tcp(end(client, 31000 + i), end(r.vip, 80), 'SYN')));
     for (const { counters, flows, frame } of outcomes) {
       t.deepEqual(destination(frame), destination(outcomes[0]!.frame));
-      if (counters['unrecorded'] !== 1) recorded.add(client); // the first of a second on a core
+      if (counters['unrecorded'] !== 1)
+        recorded.add(client); // the first of a second on a core
       else {
         unrecorded++;
         t.deepEqual(flows, []);
@@ -180,7 +181,9 @@ for (const scheduler of ['sh', 'dh'] as const satisfies readonly Scheduler[]) {
     const unrecorded = outcomes.filter(({ counters }) => counters['unrecorded'] === 1);
     t.true(unrecorded.length > 0);
     t.true(unrecorded.every(({ flows }) => flows.length === 0));
-    const places = outcomes.map(({ packet }) => JSON.stringify(packet['outer'] ?? packet['ip']).replace(/"id":\d+/, ''));
+    const places = outcomes.map(({ packet }) =>
+      JSON.stringify(packet['outer'] ?? packet['ip']).replace(/"id":\d+/, ''),
+    );
     t.is(new Set(places).size, 1);
   });
 }
