@@ -28,7 +28,7 @@ export interface NodeView {
 export interface WantedServer extends VirtualServer {
   readonly protocol: Protocol;
   /** To be in the table while no real server is left, not even for connections that it has: they end. */
-  readonly lost?: Row;
+  readonly lost: Row;
 }
 
 export interface Placed {
@@ -72,7 +72,7 @@ function placeFrontend(
       persistence: frontend.affinity,
       protocol,
       servers: real,
-      ...(variant === 'outside' || variant === 'inside' ? { lost: row(`lost_${variant}`, '', at) } : {}),
+      lost: row(`lost_${variant}`, '', at),
     });
   };
   if (!node.own.has(address)) rows.push(row('vips', '', address));

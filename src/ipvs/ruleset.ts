@@ -37,7 +37,8 @@ function declarations(): string[] {
           `set admitted_${protocol}${family} { type ${address} . inet_service . ${address}; flags interval; }`,
       ),
       ...['outside', 'inside', 'tunnelled'].map((name) => `map ${name}${family} { type ${frontend} : mark; }`),
-      ...['lost_outside', 'lost_inside'].map((name) => `set ${name}${family} { type ${frontend}; }`),
+      ...['outside', 'inside', 'tunnelled'].map((name) => `set lost_${name}${family} { type ${frontend}; }`),
+      `set lost_node_ports${family} { type ${PORT}; }`,
       ...['refused_outside', 'refused_inside'].map((name) => `map ${name}${family} { type ${frontend} : verdict; }`),
     ];
   });
@@ -61,6 +62,7 @@ function original(ip: string, protocol: (typeof PROTOCOLS)[number]): string {
 }
 
 const ANSWER = 'tcp flags & (syn | ack) == syn | ack';
+const MIDWAY = 'tcp flags & syn == 0x0';
 const clamp = (segment: number): string => `tcp option maxseg size set ${segment}`;
 const ESTABLISHED = 'ct state established,related return';
 /* not the ports of --snat-ports as they are by default: while BPF takes over, or goes, both translate */
@@ -107,12 +109,23 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
         ),
         'jump restricted',
         'iifname @inside_devices jump refused_inside',
-        'iifname != @inside_devices jump refused_outside',
+        `iifname ${TUNNELS} jump refused_tunnelled`,
+        `iifname != @inside_devices iifname != ${TUNNELS} jump refused_outside`,
         ...each((ip, n) => `${ip} daddr @vips${n} jump vips`),
       ],
     ],
     refused('outside'),
     refused('inside'),
+    [
+      'refused_tunnelled',
+      [
+        ...each((_, n, frontend) => `${MIDWAY} ${frontend} @lost_tunnelled${n} goto no_endpoint`),
+        ...each((ip, n) => {
+          const port = `meta l4proto . th dport @lost_node_ports${n}`;
+          return `${MIDWAY} ${ip} daddr @tunnel_sources${n} ${port} goto no_endpoint`;
+        }),
+      ],
+    ],
     /*
      * here the source is still the client's own; a set a protocol, because nft 1.0.6 cannot have `meta l4proto` in a key with
      * intervals: kernels refuse the conversion that it asks for
@@ -175,7 +188,7 @@ function ofThisNode(verdict: string): string[] {
  * forgotten them by then (expire_nodest_conn), their segments alone tell.
  */
 function refused(side: 'outside' | 'inside'): Chains[number] {
-  const lost = each((_, n, frontend) => `tcp flags & syn == 0x0 ${frontend} @lost_${side}${n} goto no_endpoint`);
+  const lost = each((_, n, frontend) => `${MIDWAY} ${frontend} @lost_${side}${n} goto no_endpoint`);
   const refusals = each((_, n, frontend) => `${frontend} vmap @refused_${side}${n}`);
   return [`refused_${side}`, [...lost, ESTABLISHED, ...refusals]];
 }

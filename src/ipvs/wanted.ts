@@ -36,7 +36,7 @@ export function wanted(placed: Iterable<Placed>, roles: Roles, ranges: ClusterRa
 
 /** What the table is to say of the servers as they are with those that only keep their connections. */
 export function lostRows(wanted: ReadonlyMap<string, WantedServer>, servers: VirtualServers): Row[] {
-  return [...wanted].flatMap(([key, { lost }]) => (lost && servers.get(key)?.servers.size === 0 ? [lost] : []));
+  return [...wanted].flatMap(([key, { lost }]) => (servers.get(key)?.servers.size === 0 ? [lost] : []));
 }
 
 /** Addresses that weir-ipvs0 is to have. */

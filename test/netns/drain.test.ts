@@ -50,19 +50,22 @@ for (const forwarding of FORWARDINGS) {
     }
   });
 
-  test(`a connection whose last local pod has gone is reset where the policy is Local: ${forwarding}`, async (t) => {
-    const annotations = { 'weir.io/forwarding': forwarding };
-    await using shop = await Shop.open({ annotations, flags: ['--drain-timeout', `${PATIENCE}s`] });
-    const { client, web1, web2 } = shop;
-    shop.serves([web1, web2], { externalTrafficPolicy: 'Local' });
-    await shop.settled();
-    const held = await client.holds(FRONTENDS.v6.external, 80);
-    t.is(held.reply.who, web1.name);
-    shop.serves([web2], { externalTrafficPolicy: 'Local' });
-    await shop.settled();
-    await forgets(shop.a, web1);
-    t.regex(await endOf(client, held.id), /ECONNRESET/);
-  });
+  for (const policy of ['Local', 'Cluster'] as const) {
+    test(`a connection is reset whose last pod has gone, by policy ${policy}: ${forwarding}`, async (t) => {
+      const annotations = { 'weir.io/forwarding': forwarding };
+      await using shop = await Shop.open({ annotations, flags: ['--drain-timeout', `${PATIENCE}s`] });
+      const { client, web1, web2 } = shop;
+      const [only, after] = policy === 'Local' ? [web1, [web2]] : [web2, []];
+      shop.serves(policy === 'Local' ? [web1, web2] : [web2], { externalTrafficPolicy: policy });
+      await shop.settled();
+      const held = await client.holds(FRONTENDS.v6.external, 80);
+      t.is(held.reply.who, only.name);
+      shop.serves(after, { externalTrafficPolicy: policy });
+      await shop.settled();
+      for (const node of [shop.a, only.node]) await forgets(node, only);
+      t.regex(await endOf(client, held.id), /ECONNRESET/);
+    });
+  }
 }
 
 test('backend drain waits for the flows of the pods that end, and names who still holds one', async (t) => {

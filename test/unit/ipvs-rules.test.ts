@@ -17,10 +17,15 @@ const HAVE =
   '-A -t 10.96.0.1:80 -s rr\n-a -t 10.96.0.1:80 -r 10.1.0.1:80 -m -w 1\n-a -t 10.96.0.1:80 -r 10.1.0.2:80 -m -w 1';
 const KEY = '-t 10.96.0.1:80';
 const GONE = `${KEY} 10.1.0.2:80`;
+const LOST = { table: 'lost_outside4', key: '10.96.0.1 . tcp . 80', value: '' };
 
 function wants(scheduler: string, protocol: Protocol): Map<string, WantedServer> {
   const text = `-A -t 10.96.0.1:80 -s ${scheduler}\n-a -t 10.96.0.1:80 -r 10.1.0.1:80 -m -w 1`;
-  return new Map([...parseSaved(text)].map(([key, server]) => [key, { ...server, protocol }]));
+  return new Map([...parseSaved(text)].map(([key, server]) => [key, { ...server, protocol, lost: LOST }]));
+}
+
+function wantsAll(): Map<string, WantedServer> {
+  return new Map([...parseSaved(HAVE)].map(([key, server]) => [key, { ...server, protocol: 'TCP', lost: LOST }]));
 }
 
 function weights(have: string, want: Map<string, WantedServer>, deadlines: Map<string, number>, now: number) {
@@ -38,7 +43,7 @@ test('a removed real server keeps its connections, and gets no new ones, until i
 });
 
 test('a real server that comes back is as before', (t) => {
-  const want = new Map([...parseSaved(HAVE)].map(([key, server]) => [key, { ...server, protocol: 'TCP' as const }]));
+  const want = wantsAll();
   t.deepEqual(weights(HAVE, want, new Map([[GONE, 6000]]), 5500), {
     servers: ['10.1.0.1:80 1', '10.1.0.2:80 1'],
     deadlines: {},
@@ -119,13 +124,10 @@ test('what fails for want of a kernel module names the module, anything else is 
 });
 
 test('a virtual server is lost once it has no real server left, not even one that only keeps its connections', (t) => {
-  const lost = { table: 'lost_outside4', key: '10.96.0.1 . tcp . 80', value: '' };
   const have = parseSaved(HAVE);
-  const want = new Map(
-    [...have].map(([key, server]) => [key, { ...server, protocol: 'TCP' as const, servers: new Map(), lost }]),
-  );
+  const want = new Map([...wantsAll()].map(([key, server]) => [key, { ...server, servers: new Map() }]));
   const leaving = withDraining(have, want, new Map(), 1000, 300);
   t.deepEqual(lostRows(want, leaving.servers), []);
   const over = withDraining(have, want, leaving.deadlines, 1300, 300);
-  t.deepEqual(lostRows(want, over.servers), [lost]);
+  t.deepEqual(lostRows(want, over.servers), [LOST]);
 });
