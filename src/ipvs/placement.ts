@@ -12,7 +12,7 @@ import type { Row } from '../core/plan.js';
 import { markName, type Marks } from './marks.js';
 import { elementOf, outermost } from './prefixes.js';
 import type { Refusal } from './refusals.js';
-import { chooseSchedule } from './schedule.js';
+import { BY_CLIENT, chooseSchedule } from './schedule.js';
 import { type Match, type RealServer, serverMap, type VirtualServer } from './virtual.js';
 
 /** What placement must know of the node and its neighbours. */
@@ -66,10 +66,12 @@ function placeFrontend(
     if (match.kind === 'mark') rows.push(row(variant, `${match.mark}`, at));
     const real = serverMap(list);
     const weights = [...real.values()].map(({ weight }) => weight);
+    /* for clients of marks IPVS's persistence forgets the backend's port (ip_vs_sched_persist) */
+    const hashes = match.kind === 'mark' && frontend.affinity > 0;
     servers.push({
       match,
-      ...chooseSchedule(frontend.scheduler, weights),
-      persistence: frontend.affinity,
+      ...(hashes ? BY_CLIENT : chooseSchedule(frontend.scheduler, weights)),
+      persistence: hashes ? 0 : frontend.affinity,
       protocol,
       servers: real,
       lost: row(`lost_${variant}`, '', at),

@@ -26,3 +26,6 @@ export function chooseSchedule(scheduler: string, weights: readonly number[]): C
       return { scheduler: weighted ? 'wrr' : 'rr', flags: [] };
   }
 }
+
+/** A client's address alone decides, whatever its ports, and stays with its backend while that is there. */
+export const BY_CLIENT: Chosen = { scheduler: 'mh', flags: ['mh-fallback'] };

@@ -107,6 +107,7 @@ test('a client keeps its pod with session affinity from outside and inside, and 
     () => client.gets(FRONTENDS.v4.external, 80),
     () => client.gets(FRONTENDS.v6.external, 80),
     () => shopper.inhabitant.gets(FRONTENDS.v4.clusterIp, 80),
+    () => client.gets(FRONTENDS.v4.node, 30080),
   ];
   shop.serves([web1, web2], { affinity: 600 });
   await shop.settled();

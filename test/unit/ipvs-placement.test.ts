@@ -105,6 +105,19 @@ const CASES: readonly Case[] = [
     ],
   },
   {
+    name: 'a client keeps its endpoint by persistence where an address is enough, by its hash where there is a mark',
+    fields: { clusterIps: ips('10.96.0.1'), ports: [NODE_PORT], affinity: 600 },
+    settings: { nodePortAddresses: ips('192.0.2.1') },
+    servers: { ...each('-t 10.96.0.1:80', `${MH} -p 600`, ALL), ...each('-f M0', '-s mh -b mh-fallback', ALL) },
+    rows: [
+      'services4 10.96.0.1 . tcp . 80',
+      'vips4 10.96.0.1',
+      'services4 192.0.2.1 . tcp . 30080',
+      'outside4 192.0.2.1 . tcp . 30080 : M0',
+      ...LOCAL_ROWS,
+    ],
+  },
+  {
     name: 'what comes by tunnel for a node port names any node, and is known by the port alone',
     fields: { ports: [NODE_PORT], annotations: { 'weir.io/forwarding': 'dsr', 'weir.io/scheduler': 'rr' } },
     settings: { nodePortAddresses: ips('192.0.2.1') },
