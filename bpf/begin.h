@@ -101,7 +101,7 @@ static __noinline enum step begin_beside(struct packet *p, struct flow *flow)
 
 	tuple_reverse(&key, &p->tuple);
 	other = flow_find(p->family, &key);
-	if (!other || other->kind != FLOW_REPLY || !collides(p, other))
+	if (!other || other->kind != FLOW_REPLY || other->state >= FLOW_CLOSING)
 		return STEP_NEXT;
 	id = other->backend;
 	backend = bpf_map_lookup_elem(&weir_backends, &id);
@@ -111,6 +111,8 @@ static __noinline enum step begin_beside(struct packet *p, struct flow *flow)
 	flow->address = p->tuple.destination;
 	flow->port = p->tuple.destination_port;
 	flow->forwarding = FORWARDING_NAT;
+	flow->flags = FLOW_PORT;
+	flow->nat_port = any_port();
 	if (backend->flags & BACKEND_LOCAL)
 		flow->flags |= FLOW_LOCAL;
 	p->backend = id;

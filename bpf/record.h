@@ -131,6 +131,12 @@ static __always_inline bool collides(const struct packet *p, const struct flow *
 	return other->state < FLOW_CLOSING && p->now - other->seen < FLOW_IDLE_COLLIDING * SECOND;
 }
 
+/* A source port in place of a client's own, not a privileged one. */
+static __always_inline __be16 any_port(void)
+{
+	return bpf_htons(1024 + scale(bpf_get_prandom_u32(), 64512));
+}
+
 /* Records how the backend's replies to this client get back the frontend's address. */
 __noinline enum step record_reply(struct packet *p, struct flow *flow)
 {
@@ -166,7 +172,7 @@ __noinline enum step record_reply(struct packet *p, struct flow *flow)
 			return STEP_NEXT;
 		}
 		flow->flags |= FLOW_PORT;
-		key.destination_port = bpf_htons(1024 + scale(bpf_get_prandom_u32(), 64512));
+		key.destination_port = any_port();
 	}
 	return drop(p, REASON_FLOW_FULL);
 }

@@ -190,19 +190,26 @@ static __always_inline must_use enum step reply_shortcut(struct __sk_buff *skb, 
 	return send_by(&fib, action);
 }
 
+/* Is the frontend of the flow its backend? Flows of a frontend that is no more are not. */
+static __always_inline bool is_beside(const struct packet *p, const struct flow *flow)
+{
+	return flow->kind == FLOW_FORWARD && flow->port == p->tuple.destination_port &&
+	       ip_equal(&flow->address, &p->tuple.destination);
+}
+
 /* A packet that is to no frontend: a reply that does not go through the node's stack, or of a client beside its frontend. */
 static __noinline enum step of_flow(struct __sk_buff *skb, struct packet *p, struct flow *flow, long *action)
 {
 	struct flow *known = flow_find(p->family, &p->tuple);
 
-	if (known && known->kind == FLOW_FORWARD && flow_continues(p, known)) {
+	if (known && is_beside(p, known) && flow_continues(p, known)) {
 		*flow = *known;
 		return STEP_FORWARD;
 	}
 	known = reply_of(p, known);
 	if (known)
 		return reply_shortcut(skb, p, known, action);
-	return begins(p) ? begin_beside(p, flow) : STEP_NEXT;
+	return begins(p) && !is_leaving() ? begin_beside(p, flow) : STEP_NEXT;
 }
 
 /* A packet to no frontend, where it enters the node. STEP_FORWARD with its flow. */
