@@ -56,7 +56,7 @@ static __always_inline struct admitted *admitted_find(__u8 family, __u64 now, co
 }
 
 /* 0, or a negative errno. */
-static __always_inline long admitted_record(__u8 family, const struct flow6_key *key, const struct admitted *entry)
+static __always_inline int admitted_record(__u8 family, const struct flow6_key *key, const struct admitted *entry)
 {
 	if (family == FAMILY_V4) {
 		struct flow4_key narrow;

@@ -30,8 +30,11 @@ static __always_inline struct flow *flow_find(__u8 family, const struct flow6_ke
 	return bpf_map_lookup_elem(&weir_flows6, tuple);
 }
 
-/* how: BPF_ANY or BPF_NOEXIST. 0, or a negative errno. */
-static __always_inline must_use long flow_record(__u8 family, const struct flow6_key *tuple, const struct flow *flow, __u64 how)
+/*
+ * how: BPF_ANY or BPF_NOEXIST. 0, or a negative errno. An int: before Linux 6.4 ("bpf: return long from bpf_map_ops funcs") nobody
+ * extends the sign of what a map's own function returns.
+ */
+static __always_inline must_use int flow_record(__u8 family, const struct flow6_key *tuple, const struct flow *flow, __u64 how)
 {
 	if (family == FAMILY_V4) {
 		struct flow4_key key;
@@ -42,7 +45,7 @@ static __always_inline must_use long flow_record(__u8 family, const struct flow6
 	return bpf_map_update_elem(&weir_flows6, tuple, flow, how);
 }
 
-static __always_inline long flow_delete(__u8 family, const struct flow6_key *tuple)
+static __always_inline int flow_delete(__u8 family, const struct flow6_key *tuple)
 {
 	if (family == FAMILY_V4) {
 		struct flow4_key key;
@@ -54,9 +57,9 @@ static __always_inline long flow_delete(__u8 family, const struct flow6_key *tup
 }
 
 /* Records a forward entry, which counts as a flow of its backend; one that it replaces counts no more. 0, or a negative errno. */
-static __always_inline must_use long flow_record_forward(__u8 family, const struct flow6_key *tuple, const struct flow *flow)
+static __always_inline must_use int flow_record_forward(__u8 family, const struct flow6_key *tuple, const struct flow *flow)
 {
-	long failed;
+	int failed;
 
 	load_change(flow->backend, LOAD_ANNOUNCE);
 	failed = flow_record(family, tuple, flow, BPF_NOEXIST);

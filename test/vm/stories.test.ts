@@ -3,6 +3,7 @@
  * boots once, and one story follows the other. `make test` has one kernel and a few stories; `make test-vm` names all kernels in
  * WEIR_KERNELS.
  */
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { fetchKernel } from './kernels.js';
@@ -25,8 +26,17 @@ interface Story {
 
 /** Stories of test/netns, by file and by what their titles match. */
 function netns(file: string, title: string, limit: number, short?: true): Story {
-  const ava = ['node_modules/.bin/ava', `dist/test/netns/${file}.test.js`, '--timeout=1800s', '--tap'];
-  return { name: `${file}: ${title}`, command: [...ava, `--match=${title}`], limit, ...(short ? { short } : {}) };
+  return { ...tests(`netns/${file}`, title), limit, ...(short ? { short } : {}) };
+}
+
+/** Tests of single packets, where kernels have differed. */
+function packet(file: string, title: string): Story {
+  return { ...tests(`packet/${file}`, title), limit: 900 };
+}
+
+function tests(file: string, title: string): Pick<Story, 'name' | 'command'> {
+  const ava = ['node_modules/.bin/ava', `dist/test/${file}.test.js`, '--timeout=1800s', '--tap'];
+  return { name: `${basename(file)}: ${title}`, command: [...ava, `--match=${title}`] };
 }
 
 /** A story of this folder. */
@@ -41,6 +51,8 @@ const BPF: readonly Story[] = [
   netns('services', '*: dsr, routed pods, strict rp_filter', 1200, true),
   netns('services', '*: nat, bridged pods, strict rp_filter, invalid dropped', 1200),
   netns('policy', '*(routed)', 1200),
+  packet('least', '*uses its port again*'),
+  packet('direct', '*'),
   SCTP,
   own('vlan-story', 'nodes on a VLAN of a trunk serve their clients', 1800),
 ];
