@@ -183,6 +183,17 @@ both('a connection with a replaced port is not disturbed by the one that really 
   happened(t, back, { verdict: 'TC_ACT_OK', packet: reply.from(end(r.otherVip, 80)).to(client), counters: REPLIED });
 });
 
+both('a client port that is used again after its flow has ended begins a new flow', (t, world, r) => {
+  world.serve({ frontends: [r.vip], endpoints: [r.pod1] });
+  const syn = tcp(end(r.client, 40000), end(r.vip, 80), 'SYN');
+  for (const packet of [syn, syn.flags('RST'), syn])
+    t.deepEqual(world.run('weir_up_in', packet).counters, FORWARDED, packet === syn ? 'SYN' : 'RST');
+  t.deepEqual(
+    world.seen.flows().map(({ kind, state }) => `${kind} ${state}`),
+    ['FORWARD NEW', 'REPLY NEW'],
+  );
+});
+
 both('a connection keeps its replaced port when the kernel has forgotten its way back', (t, world, r) => {
   serveTwice(world, r);
   const [client, pod] = [end(r.client, 40000), end(r.pod1, 8080)];

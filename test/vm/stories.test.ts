@@ -51,7 +51,7 @@ const BPF: readonly Story[] = [
   netns('services', '*: dsr, routed pods, strict rp_filter', 1200, true),
   netns('services', '*: nat, bridged pods, strict rp_filter, invalid dropped', 1200),
   netns('policy', '*(routed)', 1200),
-  packet('least', '*uses its port again*'),
+  packet('local', '*is used again*'),
   packet('direct', '*'),
   SCTP,
   own('vlan-story', 'nodes on a VLAN of a trunk serve their clients', 1800),
