@@ -144,7 +144,7 @@ static long least_step(__u32 i, struct least *l)
 	if (!load)
 		return 0;
 	flows = (__s32)load->flows < 0 ? 0 : load->flows;
-	if (l->backend && (__u64)flows * l->weight >= (__u64)l->flows * weight)
+	if ((__u64)flows * l->weight >= (__u64)l->flows * weight)
 		return 0;
 	l->backend = pair[0];
 	l->weight = weight;
@@ -153,11 +153,14 @@ static long least_step(__u32 i, struct least *l)
 	return 0;
 }
 
-/* The one with the fewest live flows for its weight; of several the next after the last choice. */
+/*
+ * The one with the fewest live flows for its weight; of several the next after the last choice. The first is compared like any other:
+ * before Linux 6.7 the verifier looks at the first round of a loop alone, and a question that has one answer there is not asked again.
+ */
 static __noinline __u32 select_least(const struct selection *from)
 {
 	__u32 *next = slots_at(from->chunk);
-	struct least l = { .chunk = from->chunk, .size = from->size };
+	struct least l = { .chunk = from->chunk, .size = from->size, .weight = 1, .flows = ~0u };
 
 	if (!next || !l.size)
 		return 0;

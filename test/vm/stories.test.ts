@@ -53,6 +53,7 @@ const BPF: readonly Story[] = [
   netns('policy', '*(routed)', 1200),
   packet('local', '*is used again*'),
   packet('direct', '*'),
+  packet('least', '*'),
   SCTP,
   own('vlan-story', 'nodes on a VLAN of a trunk serve their clients', 1800),
 ];
