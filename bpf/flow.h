@@ -87,6 +87,17 @@ static __always_inline void flow_forget(__u8 family, const struct flow6_key *tup
 	flow_delete(family, tuple);
 }
 
+/* The key of the forward entry that belongs to the entry of a reply. */
+static __always_inline void forward_key_of(struct flow6_key *key, const struct packet *p, const struct flow *back)
+{
+	key->source = back->kind == FLOW_SNAT_REPLY ? back->nat : p->tuple.destination;
+	key->destination = back->address;
+	key->source_port = back->nat_port;
+	key->destination_port = back->port;
+	key->protocol = p->tuple.protocol;
+	key->pad[0] = key->pad[1] = key->pad[2] = 0;
+}
+
 /* Does a backend elsewhere get the client's packets as they are, and answer the client itself? */
 static __always_inline bool is_direct(__u8 forwarding)
 {

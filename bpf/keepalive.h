@@ -40,15 +40,11 @@ __noinline int keep_forward(struct packet *p, struct flow *back)
 {
 	if (!p || !back)
 		return 0;
-	struct flow6_key key = {
-		.source = back->kind == FLOW_SNAT_REPLY ? back->nat : p->tuple.destination,
-		.destination = back->address,
-		.source_port = back->nat_port,
-		.destination_port = back->port,
-		.protocol = p->tuple.protocol,
-	};
-	struct flow *flow = flow_find(p->family, &key);
+	struct flow6_key key;
+	struct flow *flow;
 
+	forward_key_of(&key, p, back);
+	flow = flow_find(p->family, &key);
 	if (flow && flow->kind == FLOW_FORWARD) {
 		flow->seen = p->now;
 		flow_settle(back, flow);

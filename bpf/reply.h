@@ -19,15 +19,11 @@ static __always_inline bool is_answer(const struct packet *p)
  */
 static __noinline bool yields_port(struct packet *p, struct flow *back)
 {
-	struct flow6_key key = {
-		.source = p->tuple.destination,
-		.destination = back->address,
-		.source_port = back->nat_port,
-		.destination_port = back->port,
-		.protocol = p->tuple.protocol,
-	};
-	struct flow *flow = flow_find(p->family, &key);
+	struct flow6_key key;
+	struct flow *flow;
 
+	forward_key_of(&key, p, back);
+	flow = flow_find(p->family, &key);
 	if (flow && flow->state != FLOW_NEW) {
 		back->flags |= FLOW_ANSWERED;
 		return false;
