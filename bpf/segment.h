@@ -53,7 +53,8 @@ static __always_inline __u32 find_segment_size(struct __sk_buff *skb, const stru
 		return 0;
 	bpf_loop(OPTIONS_MAX, search_option, &search, 0);
 	*size = search.size;
-	return search.found ? begin + search.found - 1 : 0;
+	/* asked again after the loop: before Linux 6.7 a loop keeps what was decided in its first round, where the end is never reached */
+	return search.found && search.found < search.length ? begin + search.found - 1 : 0;
 }
 
 static __always_inline __u16 swap_bytes(__u16 x)

@@ -123,19 +123,20 @@ static __always_inline __u32 select_rotating(const struct selection *from)
 
 struct least {
 	__u32 chunk, size;
-	__u32 place; /* where to look next */
+	__u32 first; /* the place to look at first */
 	__u32 found; /* the place of the best so far, and what it is */
 	__u32 backend, weight, flows;
 };
 
 static long least_step(__u32 i, struct least *l)
 {
-	__u32 word = 2 + 2 * l->place, place = l->place;
+	/* told by i, which no verifier claims to know: a place that is carried on is followed round by round, until Linux 6.12 gives up */
+	__u32 place = i < l->size - l->first ? l->first + i : i - (l->size - l->first);
+	__u32 word = 2 + 2 * place;
 	__u32 *pair = slots_at(l->chunk + word / WEIR_SLOTS_PER_CHUNK);
 	struct load *load;
 	__u32 flows, weight;
 
-	l->place = place + 1 < l->size ? place + 1 : 0;
 	if (!pair)
 		return 0;
 	pair += word % WEIR_SLOTS_PER_CHUNK & ~1u;
@@ -164,7 +165,7 @@ static __noinline __u32 select_least(const struct selection *from)
 
 	if (!next || !l.size)
 		return 0;
-	l.place = *next < l.size ? *next : 0;
+	l.first = *next < l.size ? *next : 0;
 	bpf_loop(l.size, least_step, &l, 0);
 	*next = l.found + 1;
 	return l.backend;

@@ -226,6 +226,7 @@ both('options that make no sense are left as they are', (t, world, r) => {
     [Uint8Array.of(5, 0, 2, 4)],
     [Uint8Array.of(1, 1, 1, 2)],
     [Uint8Array.of(8, 40, 0, 0)],
+    [Uint8Array.of(...Array<number>(37).fill(1), 2, 4, 255)], // a segment size that ends behind the header
   ];
   for (const options of odd) {
     const outcome = world.run('weir_up_out', accept.options(...options));
