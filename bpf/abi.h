@@ -70,6 +70,7 @@ enum flow_kind {
 	FLOW_REPLY = 2, /* backend to client: the source is replaced, at the device that faces the client */
 	FLOW_SNAT_REPLY = 3, /* backend to this node's translated port: both ends are replaced */
 	FLOW_TAKEN = 4, /* backend to client, who talks to it without a frontend from this port: nothing is replaced */
+	FLOW_LEFT = 5, /* client to frontend, known to the dataplane that is taken over: left to it while it is there */
 };
 
 enum flow_state {
@@ -104,7 +105,7 @@ enum device_flag {
 /* Whether another dataplane serves this node as well: one of them has connections that the other does not know. */
 enum stage {
 	STAGE_ALONE = 0,
-	STAGE_JOINING = 1, /* the other goes on with what it has: unknown segments within a connection are left to it */
+	STAGE_JOINING = 1, /* the other goes on with what it has: unknown segments within a connection, and FLOW_LEFT */
 	STAGE_LEAVING = 2, /* the other has what is new: only known flows go on, nothing is judged or answered */
 };
 

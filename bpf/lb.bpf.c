@@ -109,7 +109,7 @@ static __always_inline must_use enum step xdp_to_frontend(struct xdp_md *ctx, st
 
 	if (flow_continues(p, flow))
 		return xdp_forward(ctx, p, flow, action);
-	if (is_anothers(p) || !frontend->outside.size || !source_admitted(p, frontend))
+	if (is_anothers(p, flow) || !frontend->outside.size || !source_admitted(p, frontend))
 		return STEP_PASS; /* TC refuses it */
 	step = flow_begin(ctx, p, frontend, &fresh, ORIGIN_OUTSIDE);
 	if (step != STEP_NEXT)

@@ -102,7 +102,7 @@ static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p,
 		*flow = *known;
 		return STEP_FORWARD;
 	}
-	if (is_anothers(p)) {
+	if (is_anothers(p, known)) {
 		/* the client uses the port of a flow that has ended again: what follows is no more of that one */
 		if (known && known->kind == FLOW_FORWARD)
 			flow_forget(p->family, &p->tuple, known->nat_port);

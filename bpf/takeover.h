@@ -4,7 +4,7 @@
 #define WEIR_TAKEOVER_H
 
 #include "config.h"
-#include "packet.h"
+#include "flow.h"
 
 /* Another dataplane has taken over: the tables are not kept up any more, and only what they know of flows counts. */
 static __always_inline bool is_leaving(void)
@@ -14,8 +14,11 @@ static __always_inline bool is_leaving(void)
 	return config && config->stage == STAGE_LEAVING;
 }
 
-/* A packet to a frontend, of a flow that nobody here knows: the other dataplane's? */
-static __always_inline bool is_anothers(const struct packet *p)
+/*
+ * A packet to a frontend that goes on with no flow of ours: the other dataplane's? Segments tell by themselves that they begin
+ * nothing; for the rest the agent has written down what the other knows. known: the entry that the packet has, or NULL.
+ */
+static __always_inline bool is_anothers(const struct packet *p, struct flow *known)
 {
 	struct config *config = config_get();
 
@@ -23,7 +26,14 @@ static __always_inline bool is_anothers(const struct packet *p)
 		return false;
 	if (config->stage == STAGE_LEAVING)
 		return true;
-	return is_midway(p) && p->now < config->stage_until;
+	if (p->now >= config->stage_until)
+		return false;
+	if (is_midway(p))
+		return true;
+	if (!known || known->kind != FLOW_LEFT)
+		return false;
+	flow_touch(p, known);
+	return true;
 }
 
 #endif

@@ -6,37 +6,33 @@ import type { Ip } from '../core/net.js';
 import { bindings } from '../core/network.js';
 import { checkCgroup } from '../loader/cgroup.js';
 import type { Target as PolicyTarget } from '../core/policy/transition.js';
-import { readState, stateDirectory } from '../ipvs/state-file.js';
-import { ticksNow, ticksPerSecond } from '../loader/clock.js';
+import { ticksPerSecond } from '../loader/clock.js';
 import { type Dataplane, openDataplane } from '../loader/dataplane.js';
 import { netnsCookie } from '../loader/devices.js';
 import { refuseOtherLayout } from '../maps/compatible.js';
 import { KernelTables } from '../maps/kernel-tables.js';
 import { readReasons } from '../maps/counters.js';
-import { type Config, type Counter, LAYOUT_HASH, MAPS, STAGE } from '../maps/layout.js';
+import { type Config, type Counter, LAYOUT_HASH, MAPS } from '../maps/layout.js';
 import { serviceConfig } from '../maps/service-config.js';
 import type { NodeState } from '../maps/node.js';
 import { PodNames } from '../maps/pod-names.js';
 import { openTable, type Table } from '../maps/table.js';
 import type { Measures } from '../metrics/weir.js';
 import type { AgentOptions } from '../options.js';
+import { AfterIpvs } from './after-ipvs.js';
 import { Applier } from './applier.js';
 import { Attachments } from './attachments.js';
-import { capacityOf, hasIpvs } from './installed.js';
-import { LeavingIpvs } from './leaving-ipvs.js';
+import { capacityOf } from './installed.js';
 import { PolicyEnforcer } from './policy-enforcer.js';
 import type { Log } from './log.js';
 import { PinCheck } from './pin-check.js';
 import type { NodeFacts, Plane } from './plane.js';
 import { Sockets } from './sockets.js';
 import { Sweeper } from './sweeper.js';
-import { applySysctls, inheritSysctls } from './sysctls.js';
-import { Takeover } from './takeover.js';
+import { applySysctls } from './sysctls.js';
 
 /** New flows a second on one core above which those that a hash carries are not recorded. */
 const FLOOD_RATE = 125_000;
-/** Ticks that never come: until it is known when a takeover ends. */
-const NEVER = (1n << 64n) - 1n;
 
 export class BpfPlane implements Plane {
   readonly name = 'bpf';
@@ -57,11 +53,7 @@ export class BpfPlane implements Plane {
   readonly #flowCapacity: number;
   #facts: NodeFacts;
   #generation: bigint;
-  /** IPVS was there before and is not gone yet. */
-  #takeover: Takeover | undefined;
-  #stageUntil = 0n;
-  /** The tables were of the time before IPVS when this agent began. */
-  readonly #wasLeaving: boolean;
+  readonly #ipvs: AfterIpvs;
   /** Services whose flows go to the backend with the fewest. */
   readonly #leastConnections = new Set<string>();
 
@@ -103,12 +95,7 @@ export class BpfPlane implements Plane {
     this.#podNames = new PodNames(bpfRoot);
     const before = this.#config.get(0);
     this.#generation = before?.generation ?? 0n;
-    this.#wasLeaving = before?.stage === STAGE.LEAVING;
-    if (hasIpvs(bpfRoot)) {
-      inheritSysctls(bpfRoot, readState(stateDirectory(bpfRoot))?.sysctls ?? {});
-      this.#takeover = new Takeover(new LeavingIpvs(bpfRoot), log, () => this.#endTakeover());
-      this.#stageUntil = before?.stage === STAGE.JOINING ? before.stageUntil : NEVER;
-    }
+    this.#ipvs = new AfterIpvs(options, before, log, () => this.#writeConfig(true));
     this.#writeConfig(false);
     applySysctls(bpfRoot, log);
   }
@@ -190,12 +177,12 @@ export class BpfPlane implements Plane {
   }
 
   recordSync(): void {
-    if (this.#takeover && !this.#takeover.begun) this.#beginTakeover(this.#takeover);
+    this.#ipvs.begin(this.#sweeper.clock);
     this.#writeConfig(true);
   }
 
   [Symbol.dispose](): void {
-    this.#takeover?.[Symbol.dispose]();
+    this.#ipvs[Symbol.dispose]();
     this.#sweeper[Symbol.dispose]();
     this.#sockets[Symbol.dispose]();
     this.#config[Symbol.dispose]();
@@ -203,22 +190,6 @@ export class BpfPlane implements Plane {
     this.#podNames[Symbol.dispose]();
     this.#tables[Symbol.dispose]();
     this.#dataplane[Symbol.dispose]();
-  }
-
-  /** Where an agent before this one has begun it, the time runs on. */
-  #beginTakeover(takeover: Takeover): void {
-    const { drainTimeout, takeoverGrace } = this.#options;
-    const longest = Math.max(drainTimeout, takeoverGrace);
-    const now = ticksNow(this.#sweeper.clock);
-    const perMs = ticksPerSecond() / 1000;
-    if (this.#stageUntil === NEVER) this.#stageUntil = now + BigInt(Math.ceil(longest * perMs));
-    const latest = Date.now() + Number(this.#stageUntil - now) / perMs;
-    takeover.begin({ earliest: latest - longest + takeoverGrace, latest });
-  }
-
-  #endTakeover(): void {
-    this.#takeover = undefined;
-    this.#writeConfig(true);
   }
 
   #describeNode(served: NodeState['endpoints']): NodeState {
@@ -232,12 +203,6 @@ export class BpfPlane implements Plane {
       sources: sources?.map((prefix) => ({ prefix, name: 0 })),
       cluster,
     };
-  }
-
-  /** Until old tables are brought up to date, IPVS has what is new. */
-  #stage(): number {
-    if (!this.#takeover) return STAGE.ALONE;
-    return this.#wasLeaving && !this.#takeover.begun ? STAGE.LEAVING : STAGE.JOINING;
   }
 
   #writeConfig(synced: boolean): void {
@@ -259,8 +224,7 @@ export class BpfPlane implements Plane {
       netnsCookie: netnsCookie(),
       fastPath: this.#options.fastPath ? 1 : 0,
       ...this.#policy.settings(),
-      stage: this.#stage(),
-      stageUntil: this.#takeover ? this.#stageUntil : 0n,
+      ...this.#ipvs.stage,
       ...(this.#sweeper.clock.ticks > 0n ? this.#sweeper.clock : { ticks, ticksTime }),
       ...serviceConfig(this.#options),
     });

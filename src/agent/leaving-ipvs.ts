@@ -1,30 +1,44 @@
-/** The IPVS dataplane while BPF takes over: BPF leaves it the TCP segments of connections that only IPVS can know. */
+/** The IPVS dataplane while BPF takes over: BPF leaves it the connections and flows that only IPVS can know. */
 import { isForwarding } from '../host/sysctl.js';
-import { liveConnections } from '../ipvs/connections.js';
+import { type Connection, liveConnections, readTemplates } from '../ipvs/connections.js';
 import { readState, stateDirectory } from '../ipvs/state-file.js';
 import { addressesOf } from '../ipvs/wanted.js';
+import { ticksPerSecond } from '../loader/clock.js';
+import { keepAffinity, leaveFlows } from './clients-of-ipvs.js';
 import { ipvsRemoval } from './ipvs-removal.js';
 import type { Removal } from './removal.js';
 import type { Predecessor } from './takeover.js';
 
 export class LeavingIpvs implements Predecessor {
   readonly goesOn =
-    'BPF has what is new; IPVS goes on with its TCP connections. UDP and SCTP flows get a backend anew, and session affinity begins anew';
-  readonly isLost = 'BPF does not know them: they are reset at their next packet';
+    'BPF has what is new; IPVS goes on with the connections and flows that it has. Session affinity that IPVS hashed begins anew';
+  readonly isLost =
+    'BPF does not know them: TCP connections are reset at their next packet, UDP and SCTP flows get a backend anew';
+  readonly #root: string;
   readonly #directory: string;
   readonly #addresses: ReadonlySet<string>;
 
+  /** Others' virtual servers are of no concern. */
+  readonly #isOurs = ({ frontend }: Connection): boolean => this.#addresses.has(frontend.address);
+
   constructor(bpfRoot: string) {
+    this.#root = bpfRoot;
     this.#directory = stateDirectory(bpfRoot);
     this.#addresses = new Set((readState(this.#directory)?.services ?? []).flatMap(addressesOf));
   }
 
-  /** Others' virtual servers are of no concern. */
+  /**
+   * From now on, `now` in kernel ticks, the programs of BPF leave it those flows alone that it knows already. Returns what had to
+   * be written down for that: flows of datagrams, and clients that keep their backend. Throws WEIR_TOOL, WEIR_FULL.
+   */
+  leave(now: bigint): { flows: number; clients: number } {
+    const flows = leaveFlows(this.#root, this.#connections(), now);
+    const clients = keepAffinity(this.#root, readTemplates().filter(this.#isOurs), now, ticksPerSecond());
+    return { flows, clients };
+  }
+
   remaining(): number {
-    const ours = liveConnections().filter(
-      ({ protocol, frontend }) => protocol === 'TCP' && this.#addresses.has(frontend.address),
-    );
-    return ours.length;
+    return this.#connections().length;
   }
 
   removal(): Removal {
@@ -33,5 +47,9 @@ export class LeavingIpvs implements Predecessor {
 
   [Symbol.dispose](): void {
     /* nothing is held open */
+  }
+
+  #connections(): Connection[] {
+    return liveConnections().filter(this.#isOurs);
   }
 }

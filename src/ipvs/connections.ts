@@ -24,12 +24,21 @@ const ENDED = /^(TIME_WAIT|CLOSE|CLOSED)$/;
 /** One end has ended its direction. */
 const CLOSING = /^(FIN_WAIT|LAST_ACK|CLOSE_WAIT|SHUTDOWN_\w+)$/;
 
-/** Templates of persistence are left out: no connection has client port 0. */
+/** Connections, without what IPVS's persistence remembers. */
 export function parseConnections(text: string): Connection[] {
+  return parseEntries(text).filter(({ client }) => client.port !== 0);
+}
+
+/** Which backend a client keeps by IPVS's persistence, and for how long; the client's port is 0. */
+export function parseTemplates(text: string): Connection[] {
+  return parseEntries(text).filter(({ client }) => client.port === 0);
+}
+
+function parseEntries(text: string): Connection[] {
   return text.split('\n').flatMap((line) => {
     const [protocol = '', expires = '', state = '', ...ends] = line.trim().split(/\s+/);
     const [client, frontend, backend] = ends.map(parseSocket);
-    if (!client || !frontend || !backend || !/^\d+:\d\d$/.test(expires) || client.port === 0) return [];
+    if (!client || !frontend || !backend || !/^\d+:\d\d$/.test(expires)) return [];
     const [minutes = 0, seconds = 0] = expires.split(':').map(Number);
     return [{ protocol, client, frontend, backend, state, expires: minutes * 60 + seconds }];
   });
@@ -44,6 +53,10 @@ function parseSocket(text: string): Socket | undefined {
 /** All of them, ours or not. */
 export function readConnections(): Connection[] {
   return parseConnections(runTool('ipvsadm', ['-Lcn']));
+}
+
+export function readTemplates(): Connection[] {
+  return parseTemplates(runTool('ipvsadm', ['-Lcn']));
 }
 
 /** Those in which something may still be said. */

@@ -8,8 +8,14 @@ export function monotonicMs(): number {
   return Number(process.hrtime.bigint() / 1_000_000n);
 }
 
-/** The tick it is now, where it was `ticks` at `ticksTime` ns of CLOCK_MONOTONIC. */
-export function ticksNow({ ticks, ticksTime }: { readonly ticks: bigint; readonly ticksTime: bigint }): bigint {
+/** One moment on both clocks: it was tick `ticks` at `ticksTime` ns of CLOCK_MONOTONIC. */
+export interface Moment {
+  readonly ticks: bigint;
+  readonly ticksTime: bigint;
+}
+
+/** The tick it is now. */
+export function ticksNow({ ticks, ticksTime }: Moment): bigint {
   return ticks + ((process.hrtime.bigint() - ticksTime) * BigInt(ticksPerSecond())) / 1_000_000_000n;
 }
 

@@ -82,6 +82,8 @@ export const FLOW_KIND = {
   SNAT_REPLY: 3,
   /** backend to client, who talks to it without a frontend from this port: nothing is replaced */
   TAKEN: 4,
+  /** client to frontend, known to the dataplane that is taken over: left to it while it is there */
+  LEFT: 5,
 } as const;
 
 /** enum flow_state */
@@ -132,7 +134,7 @@ export const DEVICE_FLAG = {
 /** enum stage */
 export const STAGE = {
   ALONE: 0,
-  /** the other goes on with what it has: unknown segments within a connection are left to it */
+  /** the other goes on with what it has: unknown segments within a connection, and FLOW_LEFT */
   JOINING: 1,
   /** the other has what is new: only known flows go on, nothing is judged or answered */
   LEAVING: 2,

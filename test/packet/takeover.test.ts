@@ -1,7 +1,11 @@
 /** While another dataplane serves this node as well: each goes on with the connections that it has, and one takes what is new. */
+import { keepAffinity, leaveFlows } from '../../src/agent/clients-of-ipvs.js';
+import type { Ip, Protocol } from '../../src/core/net.js';
+import type { Connection } from '../../src/ipvs/connections.js';
+import { ticksPerSecond } from '../../src/loader/clock.js';
 import { STAGE } from '../../src/maps/layout.js';
 import { happened } from './expect.js';
-import { sctp, tcp, tunnelled, udp } from './frames.js';
+import { type End, sctp, tcp, tunnelled, udp } from './frames.js';
 import type { World } from './harness.js';
 import { end, type Roster } from './roster.js';
 import { packetTests } from './suite.js';
@@ -11,6 +15,18 @@ const LATER = 1n << 60n;
 
 const leave = (world: World): void => world.configure({ stage: STAGE.LEAVING });
 const join = (world: World, until = LATER): void => world.configure({ stage: STAGE.JOINING, stageUntil: until });
+
+/** A flow of a service with its backend, as IPVS tells of it. */
+function known(protocol: Protocol, client: End, frontend: End, backend: End): Connection {
+  const socket = ({ ip, port }: End) => ({ address: ip, port });
+  const ends = { client: socket(client), frontend: socket(frontend), backend: socket(backend) };
+  return { protocol, ...ends, state: protocol, expires: 100 };
+}
+
+/** As BPF takes over, these are left to the other dataplane. Returns of how many that was written down. */
+async function leaveTo(world: World, ...connections: Connection[]): Promise<number> {
+  return leaveFlows(world.root, connections, (await world.sweep()).ticks);
+}
 
 const PLACES = [
   { name: 'outside', hooks: ['weir_xdp', 'weir_up_in'], device: 'up0', client: (r: Roster) => r.client },
@@ -126,3 +142,98 @@ both('leaving, sources are no longer compared with a list that nobody keeps up',
   leave(world);
   happened(t, world.run('weir_pod_in', packet, 'pod1'), { verdict: 'TC_ACT_OK', untouched: packet });
 });
+
+for (const { name, hooks, device, client } of PLACES) {
+  both(
+    `joining, a flow of datagrams from ${name} that the other dataplane knows is left to it until its time is over`,
+    async (t, world, r) => {
+      const [frontend, elsewhere] = [end(r.vip, 80), r.remote[0]];
+      world.serve(
+        { name: 'dns', protocol: 'UDP', frontends: [r.vip], endpoints: [elsewhere, r.pod2] },
+        { name: 'core', protocol: 'SCTP', frontends: [r.vip], endpoints: [elsewhere, r.pod2] },
+      );
+      const [old, fresh] = [end(client(r), 40000), end(client(r), 40001)];
+      const backend = end(elsewhere, 8080);
+      t.is(await leaveTo(world, known('UDP', old, frontend, backend), known('SCTP', old, frontend, backend)), 2);
+      join(world);
+      for (const packet of [udp(old, frontend), sctp(old, frontend)])
+        for (const hook of hooks)
+          happened(t, world.run(hook, packet, device), { verdict: PASSED[hook], untouched: packet });
+      t.is((await world.sweep()).kept, 2);
+      for (const packet of [udp(fresh, frontend), sctp(fresh, frontend)])
+        t.deepEqual(world.run('weir_up_in', packet).counters, { 'forwarded-nat': 1 });
+      join(world, 1n);
+      for (const packet of [udp(old, frontend), sctp(old, frontend)]) {
+        const outcome = world.run('weir_up_in', packet);
+        t.deepEqual(outcome.counters, { 'forwarded-nat': 1 });
+        t.is(world.run('weir_up_in', packet).verdict, outcome.verdict);
+      }
+    },
+  );
+}
+
+both('joining, a flow is no longer left to the other dataplane when its backend takes no more', async (t, world, r) => {
+  const dns = { name: 'dns', protocol: 'UDP', frontends: [r.vip], nodePort: 30053 } as const;
+  world.serve({ ...dns, endpoints: [r.pod1, r.pod2] });
+  const [client, frontend] = [end(r.client, 40000), end(r.vip, 80)];
+  t.is(await leaveTo(world, known('UDP', client, frontend, end(r.pod1, 8080))), 1);
+  join(world);
+  world.serve({ ...dns, endpoints: [r.pod2], terminating: [r.pod1] });
+  await world.sweep();
+  t.like(world.run('weir_up_in', udp(client, frontend)).packet, { ip: { destination: r.pod2 } });
+});
+
+both('joining, what is ours or cannot be known is not left to the other dataplane', async (t, world, r) => {
+  const at = (port: number, frontend = end(r.vip, 80), backend = end(r.pod1, 8080)): Connection =>
+    known('UDP', end(r.client, port), frontend, backend);
+  world.serve(
+    { frontends: [r.vip], endpoints: [r.pod1] },
+    { name: 'dns', protocol: 'UDP', frontends: [r.vip], endpoints: [r.pod1] },
+    { name: 'ports', protocol: 'UDP', kind: 'NodePort', frontends: [], nodePort: 30053, endpoints: [r.pod1] },
+  );
+  world.run('weir_up_in', udp(end(r.client, 1), end(r.vip, 80)));
+  const [ours, noFrontend, aNode, tcpSegment] = [
+    at(1),
+    at(2, end(r.vip, 81)),
+    at(3, undefined, end(r.node2, 80)),
+    { ...at(4), protocol: 'TCP' },
+  ];
+  t.is(await leaveTo(world, ours, noFrontend, aNode, tcpSegment), 0);
+  t.is(await leaveTo(world, at(5, end(r.node, 30053))), 1);
+  join(world);
+  for (const port of [1, 3]) {
+    const packet = udp(end(r.client, port), end(r.vip, 80));
+    t.like(world.run('weir_up_in', packet).packet, { ip: { destination: r.pod1 } });
+  }
+  const asked = udp(end(r.client, 5), end(r.node, 30053));
+  happened(t, world.run('weir_up_in', asked), { verdict: 'TC_ACT_OK', untouched: asked });
+});
+
+both(
+  'joining, a client that IPVS keeps with its backend stays there, for the time that it had left',
+  async (t, world, r) => {
+    const [frontend, ...backends] = [r.vip, ...r.remote];
+    world.serve({ frontends: [frontend], endpoints: backends, affinity: 100, scheduler: 'rr' });
+    const clients = [0, 1, 2, 3, 4, 5].map(
+      (i) => [r.client.replace(/7$/, `${i + 1}`) as Ip, backends[i < 3 ? i : 0]!] as const,
+    );
+    const templates = clients.map(([client, backend], i) => ({
+      ...known('TCP', end(client, 0), end(frontend, 80), end(backend, 8080)),
+      expires: i < 3 ? 50 : 0,
+    }));
+    const { ticks } = await world.sweep();
+    t.is(keepAffinity(world.root, [...templates, { ...templates[0]!, protocol: 'IP' }], ticks, ticksPerSecond()), 6);
+    join(world);
+    const went = clients.map(
+      ([client]) => world.run('weir_up_in', tcp(end(client, 40000), end(frontend, 80), 'SYN')).flows,
+    );
+    const kept = went.map((flows, i) =>
+      flows.some(({ kind, address }) => kind === 'FORWARD' && address.includes(clients[i]![1])),
+    );
+    t.deepEqual(kept.slice(0, 3), [true, true, true]);
+    t.false(
+      kept.slice(3).every((is) => is),
+      'the time of these is over',
+    );
+  },
+);

@@ -1,6 +1,6 @@
 /** What ipvsadm tells of connections, and what that means for flows and backends that end. */
 import test from 'ava';
-import { parseConnections, parseTimeouts, stateName } from '../../src/ipvs/connections.js';
+import { parseConnections, parseTemplates, parseTimeouts, stateName } from '../../src/ipvs/connections.js';
 import { parseLoads } from '../../src/ipvs/loads.js';
 
 /** As ipvsadm 1.31 prints it for -Lcn. */
@@ -28,6 +28,21 @@ test('connections are read, templates of persistence are not connections', (t) =
     ],
   );
   t.like(found[4], { protocol: 'UDP', backend: { address: 'fd00:244:1::a', port: 8081 }, expires: 270 });
+});
+
+test('a template tells of a client, its backend and the time that is left', (t) => {
+  t.deepEqual(
+    parseTemplates(LISTED).map(({ client, frontend, backend, expires }) => [client, frontend, backend, expires]),
+    ['192.0.2.80:80', '87.0.0.1:0'].map((text) => {
+      const [address, port] = text.split(':');
+      return [
+        { address: '10.9.0.10', port: 0 },
+        { address, port: Number(port) },
+        { address: '10.244.2.11', port: 8080 },
+        150,
+      ];
+    }),
+  );
 });
 
 test('how long a connection has been idle follows from the timeout of its state', (t) => {

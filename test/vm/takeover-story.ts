@@ -14,6 +14,14 @@ interface Held {
   readonly backend: string;
 }
 
+/** Datagrams from one port to one address. */
+interface Asked {
+  readonly who: Inhabitant;
+  readonly host: string;
+  readonly localPort: number;
+  readonly backend: string;
+}
+
 const SETTINGS = ['net/ipv4/ip_forward', 'net/ipv4/conf/all/arp_ignore', 'net/ipv4/conf/all/arp_announce'];
 
 await using shop = await Shop.open({ annotations: { 'weir.io/scheduler': 'rr' } });
@@ -27,6 +35,7 @@ const visits = [
 ] as const;
 
 const first = await holdAll('BPF');
+const firstAsked = await askAll(5001);
 await client.startsLoad(FRONTENDS.v4.external, 80, 2);
 await shopper.startsLoad(FRONTENDS.v4.clusterIp, 80, 2);
 
@@ -35,7 +44,9 @@ await ipvs.says(/takeover: IPVS has what is new/);
 assert.equal(await shop.agents[0]?.ended(), 0, 'the first agent has ended well');
 assert.equal(a.weir<{ dataplane: string }>('status').dataplane, 'ipvs');
 await goOn(first);
+await answerAlike(firstAsked);
 const second = await holdAll('IPVS');
+const secondAsked = await askAll(5011);
 
 const bpf = await becomes('bpf', '--drain-timeout=600s', '--takeover-grace=1s');
 await bpf.says(/takeover: BPF has what is new/);
@@ -43,6 +54,8 @@ assert.equal(await ipvs.ended(), 0, 'the second agent has ended well');
 assert.equal(a.weir<{ dataplane: string }>('status').dataplane, 'bpf');
 await goOn(first);
 await goOn(second);
+await answerAlike(firstAsked);
+await answerAlike(secondAsked);
 const third = await holdAll('BPF again');
 
 for (const who of [client, shopper]) {
@@ -52,6 +65,8 @@ for (const who of [client, shopper]) {
   assert.equal(failed, 0, `new connections of ${who.name}: ${errors.join()}`);
 }
 
+a.run('ipvsadm', '--set', '0', '0', '5');
+await answerAlike(secondAsked);
 await release(second);
 await bpf.says(/takeover: complete/, 20_000);
 assert.ok(!existsSync(stateDirectory(a.bpfRoot)), 'nothing is left of IPVS');
@@ -90,6 +105,21 @@ async function holdAll(dataplane: string): Promise<Held[]> {
 
 async function goOn(held: readonly Held[]): Promise<void> {
   for (const { who, id, backend } of held) assert.equal((await who.speaks(id)).who, backend);
+}
+
+/** From some ports, so that chance alone cannot give each the backend that it had. */
+async function askAll(port: number): Promise<Asked[]> {
+  const all: Asked[] = [];
+  for (const [who, host] of visits) {
+    for (let localPort = port; localPort < port + 4; localPort++)
+      all.push({ who, host, localPort, backend: (await who.asks(host, 53, { localPort })).who });
+  }
+  return all;
+}
+
+async function answerAlike(asked: readonly Asked[]): Promise<void> {
+  for (const { who, host, localPort, backend } of asked)
+    assert.equal((await who.asks(host, 53, { localPort })).who, backend, `datagrams of ${who.name} to ${host}`);
 }
 
 async function release(held: readonly Held[]): Promise<void> {
