@@ -74,8 +74,8 @@ const LOCK_SHARED = 1;
 const LOCK_EXCLUSIVE = 2;
 const LOCK_NON_BLOCKING = 4;
 const EAGAIN = -11;
-/** `isLocked` holds the lock for a moment: attempts, and ms between them. */
-const ATTEMPTS = 5;
+/** `isLocked` holds the lock for a moment, which lasts where processors are short: ms that it is waited for, and between attempts. */
+const PATIENCE = 5_000;
 const PAUSE = 20;
 
 /**
@@ -84,8 +84,9 @@ const PAUSE = 20;
  */
 export function lockRoot(root: string): Disposable {
   const fd = openSync(root, 'r');
-  for (let attempt = 1; !tryLock(fd, LOCK_EXCLUSIVE, root); attempt++) {
-    if (attempt < ATTEMPTS) {
+  const end = Date.now() + PATIENCE;
+  while (!tryLock(fd, LOCK_EXCLUSIVE, root)) {
+    if (Date.now() < end && !locksOf(root).some(({ mode }) => mode === 'WRITE')) {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE);
       continue;
     }
@@ -110,10 +111,17 @@ export function isLocked(root: string): boolean {
 
 /** The pid that holds `root`, as far as this pid namespace shows it. */
 export function lockHolder(root: string, locks: string = readFileSync('/proc/locks', 'utf8')): number | undefined {
+  return locksOf(root, locks).find(({ pid }) => pid > 0)?.pid;
+}
+
+/** proc_locks(5): `1: FLOCK ADVISORY WRITE 1234 08:01:5678 0 EOF`. */
+function locksOf(root: string, locks: string = readFileSync('/proc/locks', 'utf8')): { mode: string; pid: number }[] {
   const inode = statSync(root).ino;
-  const line = locks.split('\n').find((text) => text.includes(' FLOCK ') && text.includes(`:${inode} `));
-  const pid = Number(line?.trim().split(/\s+/)[4]);
-  return pid > 0 ? pid : undefined;
+  const lines = locks.split('\n').filter((text) => text.includes(' FLOCK ') && text.includes(`:${inode} `));
+  return lines.map((line) => {
+    const [, , , mode = '', pid] = line.trim().split(/\s+/);
+    return { mode, pid: Number(pid) };
+  });
 }
 
 function tryLock(fd: number, kind: number, root: string): boolean {

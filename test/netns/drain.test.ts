@@ -33,7 +33,7 @@ const KINDS = [
 for (const forwarding of FORWARDINGS) {
   test(`connections of a removed pod go on for their grace and are then reset, never left hanging: ${forwarding}`, async (t) => {
     const annotations = { 'weir.io/forwarding': forwarding };
-    await using shop = await Shop.open({ annotations, flags: ['--drain-timeout', `${4 * PATIENCE}s`] });
+    await using shop = await Shop.open({ annotations, flags: ['--drain-timeout', `${6 * PATIENCE}s`] });
     const { client, web1, web2 } = shop;
     for (const { name, ...kind } of KINDS) {
       const more = { ...kind, annotations: { ...annotations, ...kind.annotations } };

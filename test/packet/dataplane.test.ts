@@ -130,6 +130,19 @@ test('one process at a time holds the directory, and its end frees it', async (t
   t.false(isLocked(root));
 });
 
+test('who looks whether the directory is held is waited for, not taken for an agent', async (t) => {
+  const root = bpffs(t);
+  mkdirSync(root);
+  const looks = spawn('flock', ['--shared', root, 'sh', '-c', 'echo held; sleep 0.7'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(looks.stdout, 'data');
+  t.false(isLocked(root));
+  const lock = lockRoot(root);
+  t.true(isLocked(root));
+  lock[Symbol.dispose]();
+});
+
 test('cleaning up leaves what is not of Weir', (t) => {
   const root = bpffs(t);
   mkdirSync(join(root, 'others'), { recursive: true });
