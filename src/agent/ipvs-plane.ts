@@ -216,8 +216,8 @@ export class IpvsPlane implements Plane {
   }
 
   /**
-   * Brings the kernel to what is placed. Virtual servers come before the marks and addresses that lead to them, and go after
-   * these: no packet meets half a service.
+   * Brings the kernel to what is placed. What is said of a backend comes before the virtual servers that send to it, these come
+   * before the marks and addresses that lead to them, and go after these: no packet meets half a service.
    */
   #sync(): number {
     if (!this.#proxy && this.#kernel.version === '') return 0;
@@ -228,14 +228,16 @@ export class IpvsPlane implements Plane {
     const servers = this.#draining.servers(have, free);
     for (const row of lostRows(free, servers)) rows.set(rowKey(row), row);
     const { puts, removals } = commands(have, servers);
+    const { uplinks } = this.#facts.roles;
+    const prepared = this.#table.prepare(this.#kernel, rows, uplinks);
     runCommands(puts);
-    const table = this.#table.sync(this.#kernel, rows, this.#facts.roles.uplinks);
-    const devices = syncDevices(table.kernel, rows, this.#facts.roles.uplinks);
+    const table = this.#table.sync(prepared.kernel, rows, uplinks);
+    const devices = syncDevices(table.kernel, rows, uplinks);
     runCommands(removals);
     this.#stale = false;
     const others = [...this.#kernel.servers].filter(([key]) => !have.has(key));
     this.#kernel = { ...devices.kernel, servers: new Map([...others, ...servers]) };
-    return puts.length + table.writes + devices.writes + removals.length;
+    return prepared.writes + puts.length + table.writes + devices.writes + removals.length;
   }
 
   /** What is not as we left it. */

@@ -1,12 +1,17 @@
 /** The table `weir` of nftables: brought to what its rows say, or made anew where it is not as an agent has left it. */
 import type { Link } from '../core/network.js';
-import { plan, type Row } from '../core/plan.js';
+import { plan, type Row, rowKey, toRows } from '../core/plan.js';
 import { type ChainDigests, changedChains } from '../ipvs/chains.js';
 import type { Kernel } from '../ipvs/kernel.js';
 import { applyRuleset, readChains } from '../ipvs/nft.js';
 import { segmentOf } from '../ipvs/node-rows.js';
-import { TABLE, tableChanges, versionSet, wholeTable } from '../ipvs/ruleset.js';
+import { isOfBackends, TABLE, tableChanges, type TableOptions, versionSet, wholeTable } from '../ipvs/ruleset.js';
 import type { AgentOptions } from '../options.js';
+
+interface Synced {
+  readonly kernel: Kernel;
+  readonly writes: number;
+}
 
 export class ServiceTable {
   readonly #options: Pick<AgentOptions, 'masqueradeAll' | 'serviceCidr'>;
@@ -22,14 +27,33 @@ export class ServiceTable {
     return this.#made;
   }
 
+  /**
+   * Adds what must be there before a backend gets its first packet: whether a connection is masqueraded is decided by that packet.
+   * Returns as `sync` does, which has the rest to do.
+   */
+  prepare(kernel: Kernel, rows: ReadonlyMap<string, Row>, uplinks: readonly Link[]): Synced {
+    const fresh = [...rows.values()].filter((row) => isOfBackends(row) && !kernel.rows.has(rowKey(row)));
+    if (fresh.length === 0 || !this.#isIntact(kernel, this.#optionsAt(uplinks))) return { kernel, writes: 0 };
+    applyRuleset(tableChanges(fresh.map((row) => ({ op: 'put', row, before: undefined }))));
+    return { kernel: { ...kernel, rows: new Map([...kernel.rows, ...toRows(fresh)]) }, writes: fresh.length };
+  }
+
   /** Returns the kernel as it is then, and the number of changed elements. */
-  sync(kernel: Kernel, rows: ReadonlyMap<string, Row>, uplinks: readonly Link[]): { kernel: Kernel; writes: number } {
-    const options = { ...this.#options, segment: segmentOf(uplinks) };
-    const version = versionSet(options);
+  sync(kernel: Kernel, rows: ReadonlyMap<string, Row>, uplinks: readonly Link[]): Synced {
+    const options = this.#optionsAt(uplinks);
     const writes = plan(kernel.rows, rows, {});
-    const isIntact = kernel.version === version && changedChains(this.#made, kernel.chains).length === 0;
+    const isIntact = this.#isIntact(kernel, options);
     applyRuleset(isIntact ? tableChanges(writes) : wholeTable(rows, options));
     if (!isIntact) this.#made = readChains(TABLE);
+    const version = versionSet(options);
     return { kernel: { ...kernel, rows, version, chains: this.#made }, writes: writes.length + (isIntact ? 0 : 1) };
+  }
+
+  #optionsAt(uplinks: readonly Link[]): TableOptions {
+    return { ...this.#options, segment: segmentOf(uplinks) };
+  }
+
+  #isIntact(kernel: Kernel, options: TableOptions): boolean {
+    return kernel.version === versionSet(options) && changedChains(this.#made, kernel.chains).length === 0;
   }
 }

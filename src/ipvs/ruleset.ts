@@ -242,6 +242,11 @@ export function wholeTable(rows: Rows, options: TableOptions): string {
   return tableText(TABLE, declarations(), chains(options)) + grouped('add', [...rows.values()]);
 }
 
+/** Does the row tell of a backend, by which it is decided whose source is replaced? */
+export function isOfBackends({ table }: Row): boolean {
+  return /^(local|hairpin)[46]$/.test(table);
+}
+
 /** What changes rows that are there. */
 export function tableChanges(writes: readonly Write[]): string {
   const stale = writes.flatMap((write) => (write.op === 'delete' ? [write.row] : (write.before ?? [])));
