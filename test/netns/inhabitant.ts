@@ -348,6 +348,8 @@ async function hold(target: Target): Promise<{ id: number; reply: Reply }> {
 function speak(id: number): Promise<Reply> {
   const socket = held.get(id);
   if (!socket) return Promise.reject(new Error(`no connection ${id}`));
+  /* it may have ended in silence, by what came after the last answer */
+  if (socket.destroyed) return Promise.reject(socket.errored ?? new Error('closed'));
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => settle(() => reject(new Error(`timeout after ${TIMEOUT} ms`))), TIMEOUT);
     const onData = (data: Buffer): void => settle(() => resolve(JSON.parse(data.toString()) as Reply));

@@ -22,6 +22,12 @@ interface Asked {
   readonly backend: string;
 }
 
+/** Of flows that go on: a question from time to time, or what is idle ends. */
+const alive: Asked[] = [];
+/** Two questions at once cannot have the same port. */
+let turn: Promise<void> = Promise.resolve();
+const pulse = setInterval(() => void answerAlike(alive), 10_000);
+
 const SETTINGS = ['net/ipv4/ip_forward', 'net/ipv4/conf/all/arp_ignore', 'net/ipv4/conf/all/arp_announce'];
 
 await using shop = await Shop.open({ annotations: { 'weir.io/scheduler': 'rr' } });
@@ -65,6 +71,7 @@ for (const who of [client, shopper]) {
   assert.equal(failed, 0, `new connections of ${who.name}: ${errors.join()}`);
 }
 
+alive.length = 0;
 a.run('ipvsadm', '--set', '0', '0', '5');
 await answerAlike(secondAsked);
 await release(second);
@@ -83,6 +90,7 @@ assert.doesNotMatch(a.run('tc', 'filter', 'show', 'dev', 'eth0', 'ingress'), /we
 for (const { who, id } of first) assert.match(await who.fails(who.speaks(id)), /ECONNRESET|ended|closed/i);
 for (const [who, host] of visits) await who.gets(host, 80);
 
+clearInterval(pulse);
 await last.kill('SIGTERM');
 process.stdout.write(a.run(a.weirCommand, 'cleanup', '--bpf-root', a.bpfRoot));
 assert.deepEqual(settings(a), before, 'settings are as they were');
@@ -107,7 +115,7 @@ async function goOn(held: readonly Held[]): Promise<void> {
   for (const { who, id, backend } of held) assert.equal((await who.speaks(id)).who, backend);
 }
 
-/** From some ports, so that chance alone cannot give each the backend that it had; again, because one question makes no long flow. */
+/** From some ports, so that chance alone cannot give each the backend that it had. Once more, because one question makes no long flow. */
 async function askAll(port: number): Promise<Asked[]> {
   const all: Asked[] = [];
   for (const [who, host] of visits) {
@@ -115,12 +123,16 @@ async function askAll(port: number): Promise<Asked[]> {
       all.push({ who, host, localPort, backend: (await who.asks(host, 53, { localPort })).who });
   }
   await answerAlike(all);
+  alive.push(...all);
   return all;
 }
 
-async function answerAlike(asked: readonly Asked[]): Promise<void> {
-  for (const { who, host, localPort, backend } of asked)
-    assert.equal((await who.asks(host, 53, { localPort })).who, backend, `datagrams of ${who.name} to ${host}`);
+function answerAlike(asked: readonly Asked[]): Promise<void> {
+  turn = turn.then(async () => {
+    for (const { who, host, localPort, backend } of asked)
+      assert.equal((await who.asks(host, 53, { localPort })).who, backend, `datagrams of ${who.name} to ${host}`);
+  });
+  return turn;
 }
 
 async function release(held: readonly Held[]): Promise<void> {
