@@ -54,6 +54,8 @@ const BPF: readonly Story[] = [
   packet('local', '*is used again*'),
   packet('direct', '*'),
   packet('least', '*'),
+  packet('decapsulation', 'options that make no sense*'),
+  packet('takeover', '*'),
   SCTP,
   own('vlan-story', 'nodes on a VLAN of a trunk serve their clients', 1800),
 ];
