@@ -84,15 +84,16 @@ function placeFrontend(
   const inside = frontend.inside.map(masqueraded);
   serve('outside', outside);
   if (!sameServers(outside, inside)) serve('inside', inside);
+  const refuses = (list: readonly RealServer[]): boolean => list.every(({ weight }) => weight === 0);
   if (frontend.forwarding === 'dsr') {
     rows.push(row('dsr', '')); // besides the map: 6.1 and 5.10 let nobody ask a map whether it has a key
     const own = backends.filter(isLocalActive(address)).map(masqueraded);
-    if (kind === 'NodePort') {
-      serve('node_ports', own, portKey(frontend));
-      rows.push(row('dsr_node_ports', '', portKey(frontend)));
-    } else serve('tunnelled', own);
+    const [variant, at] =
+      kind === 'NodePort' ? (['node_ports', portKey(frontend)] as const) : (['tunnelled', key] as const);
+    serve(variant, own, at);
+    if (kind === 'NodePort') rows.push(row('dsr_node_ports', '', at));
+    if (refuses(own)) rows.push(row(`refused_${variant}`, 'goto dsr_frontend', at));
   }
-  const refuses = (list: readonly RealServer[]): boolean => list.every(({ weight }) => weight === 0);
   const refusal: Refusal = frontend.exists ? 'no_local_endpoint' : 'no_endpoint';
   if (refuses(outside)) rows.push(row('refused_outside', `goto ${refusal}`));
   if (refuses(inside)) rows.push(row('refused_inside', `goto ${refusal}`));

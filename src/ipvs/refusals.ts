@@ -9,6 +9,8 @@ export const REFUSALS = {
   unknown_port: { reason: 'unknown-port', told: true },
   unallocated: { reason: 'unallocated', told: true },
   dsr_source: { reason: 'dsr-source', told: false },
+  /* the nodes disagree for a moment: a client that asks again is heard by then */
+  dsr_frontend: { reason: 'dsr-frontend', told: false },
 } as const;
 export type Refusal = keyof typeof REFUSALS;
 

@@ -39,7 +39,10 @@ function declarations(): string[] {
       ...['outside', 'inside', 'tunnelled'].map((name) => `map ${name}${family} { type ${frontend} : mark; }`),
       ...['outside', 'inside', 'tunnelled'].map((name) => `set lost_${name}${family} { type ${frontend}; }`),
       `set lost_node_ports${family} { type ${PORT}; }`,
-      ...['refused_outside', 'refused_inside'].map((name) => `map ${name}${family} { type ${frontend} : verdict; }`),
+      ...['outside', 'inside', 'tunnelled'].map(
+        (name) => `map refused_${name}${family} { type ${frontend} : verdict; }`,
+      ),
+      `map refused_node_ports${family} { type ${PORT} : verdict; }`,
     ];
   });
   const devices = ['set inside_devices { type ifname; }', 'set bridges { type ifname; }'];
@@ -124,6 +127,9 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
           const port = `meta l4proto . th dport @lost_node_ports${n}`;
           return `${MIDWAY} ${ip} daddr @tunnel_sources${n} ${port} goto no_endpoint`;
         }),
+        `meta l4proto != udp ${ESTABLISHED}`,
+        ...each((_, n, frontend) => `${frontend} vmap @refused_tunnelled${n}`),
+        ...each((ip, n) => `${ip} daddr @tunnel_sources${n} meta l4proto . th dport vmap @refused_node_ports${n}`),
       ],
     ],
     /*
@@ -150,6 +156,7 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
         ESTABLISHED,
         ...each((_, n, frontend) => `${frontend} @services${n} return`),
         'meta l4proto { icmp, icmpv6 } return',
+        `iifname ${TUNNELS} goto dsr_frontend`,
         'goto unknown_port',
       ],
     ],
@@ -157,6 +164,8 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
       'forward',
       [
         'type filter hook forward priority filter; policy accept;',
+        /* what IPVS knows does not come here */
+        `iifname ${TUNNELS} goto dsr_frontend`,
         ...unallocated,
         ...each((ip, n) => `${ANSWER} ${original(ip, 'tcp')} @dsr${n} ${clamp(segment[n])}`),
         ...each((ip, n) => {

@@ -174,3 +174,54 @@ test('a connection ends with the last backend that has any, and not before', asy
     'what is new is still dropped',
   );
 });
+
+test('what another node sends through a tunnel to nobody here is dropped without a word: its client asks again', async (t) => {
+  await using world = await World.create();
+  const node = world.node('node-a', 1);
+  const { client } = world;
+  const [vip, unknown, asked] = ['10.96.0.10', '10.96.0.11', '10.9.9.1'];
+  run('ip', '-n', node.space, 'link', 'add', 'weir-ipip0', 'type', 'veth', 'peer', 't0', 'netns', client.space);
+  sysctl(node.space, { 'net.ipv4.ip_forward': 1 });
+  batch(node.space, [`addr add ${vip}/32 dev lo`, 'addr add 10.250.0.1/24 dev weir-ipip0', 'link set weir-ipip0 up']);
+  batch(client.space, [
+    'addr add 10.250.0.2/24 dev t0',
+    'link set t0 up',
+    ...[vip, unknown, asked].map((address) => `route add ${address}/32 via 10.250.0.1`),
+  ]);
+  batch(node.space, [`addr add ${asked}/32 dev lo`]);
+  const server = await world.inhabit('server', node.space);
+  await server.serve(80);
+  const rows = [
+    ...[row('vips4', vip), row('services4', `${vip} . tcp . 80`), row('services4', `${vip} . udp . 53`)],
+    ...[row('tunnel_sources4', asked), row('services4', `${asked} . tcp . 30080`)],
+  ];
+  const load = (text: string): Buffer =>
+    execFileSync('ip', ['netns', 'exec', node.space, '/usr/sbin/nft', '-f', '-'], { input: text });
+  load(wholeTable(toRows(rows), OPTIONS));
+  const held = await client.holds(vip, 80);
+  const gone = ['tcp . 80', 'udp . 53'].map((port) =>
+    row('refused_tunnelled4', `${vip} . ${port}`, 'goto dsr_frontend'),
+  );
+  const nodePort = row('refused_node_ports4', 'tcp . 30080', 'goto dsr_frontend');
+  load(tableChanges(plan(toRows([]), toRows([...gone, nodePort]), {})));
+  t.is((await client.speaks(held.id)).who, 'server', 'a connection goes on');
+  const tcp = (host: string, port: number): Promise<string> => client.fails(client.gets(host, port, { timeout: 500 }));
+  t.regex(await tcp(vip, 80), /timeout/, 'no backend here');
+  t.regex(await client.fails(client.asks(vip, 53, { timeout: 500 })), /timeout/, 'no backend for datagrams');
+  t.regex(await tcp(asked, 30080), /timeout/, 'no backend of a node port');
+  t.regex(await tcp(vip, 81), /timeout/, 'a frontend that is not known yet');
+  t.regex(await tcp(unknown, 80), /timeout/, 'an address that is not known yet');
+  const list = node.run('/usr/sbin/nft', '-j', 'list', 'set', 'inet', 'weir', countSet('dsr_frontend'));
+  t.true(JSON.stringify(parseCount(list)).length > 2);
+  const { records } = parseTable(node.run('/usr/sbin/nft', '-j', 'list', 'table', 'inet', 'weir'));
+  t.deepEqual(
+    records.map((record) => `${refusalReason(record)} ${record.protocol} ${record.destination} ${record.port}`).sort(),
+    [
+      `dsr-frontend TCP ${asked} 30080`,
+      `dsr-frontend TCP ${unknown} 80`,
+      `dsr-frontend TCP ${vip} 80`,
+      `dsr-frontend TCP ${vip} 81`,
+      `dsr-frontend UDP ${vip} 53`,
+    ].sort(),
+  );
+});
