@@ -216,8 +216,8 @@ export class IpvsPlane implements Plane {
   }
 
   /**
-   * Brings the kernel to what is placed. What is said of a backend comes before the virtual servers that send to it, these come
-   * before the marks and addresses that lead to them, and go after these: no packet meets half a service.
+   * Brings the kernel to what is placed. Masquerading and refusals come before the virtual servers whose packets they concern, these
+   * come before the marks and addresses that lead to them, and go after these: no packet meets half a service.
    */
   #sync(): number {
     if (!this.#proxy && this.#kernel.version === '') return 0;

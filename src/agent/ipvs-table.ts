@@ -5,7 +5,7 @@ import { type ChainDigests, changedChains } from '../ipvs/chains.js';
 import type { Kernel } from '../ipvs/kernel.js';
 import { applyRuleset, readChains } from '../ipvs/nft.js';
 import { segmentOf } from '../ipvs/node-rows.js';
-import { isOfBackends, TABLE, tableChanges, type TableOptions, versionSet, wholeTable } from '../ipvs/ruleset.js';
+import { comesFirst, TABLE, tableChanges, type TableOptions, versionSet, wholeTable } from '../ipvs/ruleset.js';
 import type { AgentOptions } from '../options.js';
 
 interface Synced {
@@ -27,12 +27,9 @@ export class ServiceTable {
     return this.#made;
   }
 
-  /**
-   * Adds what must be there before a backend gets its first packet: whether a connection is masqueraded is decided by that packet.
-   * Returns as `sync` does, which has the rest to do.
-   */
+  /** Adds what must be there before virtual servers change. Returns as `sync` does, which has the rest to do. */
   prepare(kernel: Kernel, rows: ReadonlyMap<string, Row>, uplinks: readonly Link[]): Synced {
-    const fresh = [...rows.values()].filter((row) => isOfBackends(row) && !kernel.rows.has(rowKey(row)));
+    const fresh = [...rows.values()].filter((row) => comesFirst(row) && !kernel.rows.has(rowKey(row)));
     if (fresh.length === 0 || !this.#isIntact(kernel, this.#optionsAt(uplinks))) return { kernel, writes: 0 };
     applyRuleset(tableChanges(fresh.map((row) => ({ op: 'put', row, before: undefined }))));
     return { kernel: { ...kernel, rows: new Map([...kernel.rows, ...toRows(fresh)]) }, writes: fresh.length };

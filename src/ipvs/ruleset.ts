@@ -251,9 +251,12 @@ export function wholeTable(rows: Rows, options: TableOptions): string {
   return tableText(TABLE, declarations(), chains(options)) + grouped('add', [...rows.values()]);
 }
 
-/** Does the row tell of a backend, by which it is decided whose source is replaced? */
-export function isOfBackends({ table }: Row): boolean {
-  return /^(local|hairpin)[46]$/.test(table);
+/**
+ * Must the row be there before the virtual servers change? Whose source is replaced is decided by the first packet of a connection;
+ * and where nobody is left for what is new, it is the table that says what becomes of it: IPVS would refuse it.
+ */
+export function comesFirst({ table }: Row): boolean {
+  return /^(local|hairpin|refused_\w+)[46]$/.test(table);
 }
 
 /** What changes rows that are there. */

@@ -5,6 +5,7 @@ import type { Service } from '../../src/core/model.js';
 import { flattened } from '../../src/ipvs/ipvsadm-text.js';
 import { FIRST_MARK, isOurMark, Marks } from '../../src/ipvs/marks.js';
 import { type NodeView, placeService } from '../../src/ipvs/placement.js';
+import { comesFirst } from '../../src/ipvs/ruleset.js';
 import { matchText } from '../../src/ipvs/virtual.js';
 import { endpoint, HTTP, ip, ips, service, settings, slice } from '../helpers/model.js';
 
@@ -218,6 +219,19 @@ const CASES: readonly Case[] = [
 for (const { name, fields, endpoints, settings: change, servers, rows } of CASES) {
   test(name, (t) => t.deepEqual(placed(fields, endpoints, change), { servers, rows }));
 }
+
+test('masquerading and refusals are told before virtual servers change', (t) => {
+  const fields: Partial<Service> = { externalIps: ips('198.51.100.1'), externalTrafficPolicy: 'Local' };
+  const first = (endpoints: typeof ENDPOINTS, change: Partial<Settings> = {}): string[] => {
+    const desired = compileService(service('web', fields), [slice('web', endpoints)], settings(change));
+    return placeService(desired, VIEW, new Marks())
+      .rows.filter(comesFirst)
+      .map(({ table }) => table);
+  };
+  t.deepEqual(first([endpoint('10.1.0.1', { nodeName: 'node-1' })]), ['local4', 'hairpin4']);
+  t.deepEqual(first([endpoint('10.1.0.2')]), ['refused_outside4']);
+  t.deepEqual(first([endpoint('10.1.0.2')], { forwarding: 'dsr' }), ['refused_tunnelled4', 'refused_outside4']);
+});
 
 test('a mark stays with its name, is ours, and no two names share one', (t) => {
   const names = Array.from({ length: 5000 }, (_, i) => `inside 10.0.0.1 . tcp . ${i}`);
