@@ -3,7 +3,7 @@
  * datagrams do not, so that each flow of theirs gets an entry by which BPF leaves it to IPVS, as long as its backend takes flows.
  * Clients that keep their backend by IPVS's persistence keep it.
  */
-import { familyOf, type Ip, ipBytes, PROTOCOL_NUMBER, PROTOCOLS } from '../core/net.js';
+import { familyOf, ipBytes, PROTOCOL_NUMBER, PROTOCOLS } from '../core/net.js';
 import type { Connection } from '../ipvs/connections.js';
 import { ANY_NODE } from '../maps/encode.js';
 import { backendName } from '../maps/keys.js';
@@ -17,6 +17,7 @@ import {
   type FrontendKey,
   MAPS,
 } from '../maps/layout.js';
+import { lastWord } from '../maps/service-config.js';
 import { openTable } from '../maps/table.js';
 
 /** A connection or template of IPVS in the numbers of BPF's tables. */
@@ -42,7 +43,10 @@ export function leaveFlows(root: string, connections: readonly Connection[], see
     };
     if (familyOf(client.address) === 'v6')
       return flows6.add({ source: client.address, destination: frontend.address, ...ports }, flow);
-    return flows4.add({ source: numberOf(client.address), destination: numberOf(frontend.address), ...ports }, flow);
+    return flows4.add(
+      { source: lastWord(ipBytes(client.address)), destination: lastWord(ipBytes(frontend.address)), ...ports },
+      flow,
+    );
   });
   return added.length;
 }
@@ -79,9 +83,4 @@ function knownIn(root: string, connections: readonly Connection[]): Known[] {
 
 function frontendName({ address, port, protocol }: FrontendKey): string {
   return `${address} ${port} ${protocol}`;
-}
-
-/** An IPv4 address as the number that it is, most significant byte first. */
-function numberOf(address: Ip): number {
-  return Buffer.from(ipBytes(address)).readUInt32BE(12);
 }

@@ -30,7 +30,8 @@ export class ServiceTable {
   /** Adds what must be there before virtual servers change. Returns as `sync` does, which has the rest to do. */
   prepare(kernel: Kernel, rows: ReadonlyMap<string, Row>, uplinks: readonly Link[]): Synced {
     const fresh = [...rows.values()].filter((row) => comesFirst(row) && !kernel.rows.has(rowKey(row)));
-    if (fresh.length === 0 || !this.#isIntact(kernel, this.#optionsAt(uplinks))) return { kernel, writes: 0 };
+    if (fresh.length === 0 || !this.#isIntact(kernel, versionSet(this.#optionsAt(uplinks))))
+      return { kernel, writes: 0 };
     applyRuleset(tableChanges(fresh.map((row) => ({ op: 'put', row, before: undefined }))));
     return { kernel: { ...kernel, rows: new Map([...kernel.rows, ...toRows(fresh)]) }, writes: fresh.length };
   }
@@ -39,10 +40,10 @@ export class ServiceTable {
   sync(kernel: Kernel, rows: ReadonlyMap<string, Row>, uplinks: readonly Link[]): Synced {
     const options = this.#optionsAt(uplinks);
     const writes = plan(kernel.rows, rows, {});
-    const isIntact = this.#isIntact(kernel, options);
+    const version = versionSet(options);
+    const isIntact = this.#isIntact(kernel, version);
     applyRuleset(isIntact ? tableChanges(writes) : wholeTable(rows, options));
     if (!isIntact) this.#made = readChains(TABLE);
-    const version = versionSet(options);
     return { kernel: { ...kernel, rows, version, chains: this.#made }, writes: writes.length + (isIntact ? 0 : 1) };
   }
 
@@ -50,7 +51,7 @@ export class ServiceTable {
     return { ...this.#options, segment: segmentOf(uplinks) };
   }
 
-  #isIntact(kernel: Kernel, options: TableOptions): boolean {
-    return kernel.version === versionSet(options) && changedChains(this.#made, kernel.chains).length === 0;
+  #isIntact(kernel: Kernel, version: string): boolean {
+    return kernel.version === version && changedChains(this.#made, kernel.chains).length === 0;
   }
 }

@@ -1,6 +1,6 @@
 /** The IPVS dataplane while BPF takes over: BPF leaves it the connections and flows that only IPVS can know. */
 import { isForwarding } from '../host/sysctl.js';
-import { type Connection, liveConnections, readTemplates } from '../ipvs/connections.js';
+import { type Connection, readLive } from '../ipvs/connections.js';
 import { readState, stateDirectory } from '../ipvs/state-file.js';
 import { addressesOf } from '../ipvs/wanted.js';
 import { ticksPerSecond } from '../loader/clock.js';
@@ -32,13 +32,14 @@ export class LeavingIpvs implements Predecessor {
    * be written down for that: flows of datagrams, and clients that keep their backend. Throws WEIR_TOOL, WEIR_FULL.
    */
   leave(now: bigint): { flows: number; clients: number } {
-    const flows = leaveFlows(this.#root, this.#connections(), now);
-    const clients = keepAffinity(this.#root, readTemplates().filter(this.#isOurs), now, ticksPerSecond());
+    const { connections, templates } = readLive();
+    const flows = leaveFlows(this.#root, connections.filter(this.#isOurs), now);
+    const clients = keepAffinity(this.#root, templates.filter(this.#isOurs), now, ticksPerSecond());
     return { flows, clients };
   }
 
   remaining(): number {
-    return this.#connections().length;
+    return readLive().connections.filter(this.#isOurs).length;
   }
 
   removal(): Removal {
@@ -47,9 +48,5 @@ export class LeavingIpvs implements Predecessor {
 
   [Symbol.dispose](): void {
     /* nothing is held open */
-  }
-
-  #connections(): Connection[] {
-    return liveConnections().filter(this.#isOurs);
   }
 }

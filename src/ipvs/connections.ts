@@ -55,13 +55,11 @@ export function readConnections(): Connection[] {
   return parseConnections(runTool('ipvsadm', ['-Lcn']));
 }
 
-export function readTemplates(): Connection[] {
-  return parseTemplates(runTool('ipvsadm', ['-Lcn']));
-}
-
-/** Those in which something may still be said. */
-export function liveConnections(): Connection[] {
-  return readConnections().filter(({ state }) => !ENDED.test(state));
+/** Those in which something may still be said, and the templates of persistence, of one moment. */
+export function readLive(): { readonly connections: Connection[]; readonly templates: Connection[] } {
+  const text = runTool('ipvsadm', ['-Lcn']);
+  const connections = parseConnections(text).filter(({ state }) => !ENDED.test(state));
+  return { connections, templates: parseTemplates(text) };
 }
 
 /** s after its last packet until a connection is forgotten, where the state says it: ipvsadm --set changes them. */

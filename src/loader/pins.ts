@@ -110,14 +110,15 @@ export function isLocked(root: string): boolean {
 }
 
 /** The pid that holds `root`, as far as this pid namespace shows it. */
-export function lockHolder(root: string, locks: string = readFileSync('/proc/locks', 'utf8')): number | undefined {
-  return locksOf(root, locks).find(({ pid }) => pid > 0)?.pid;
+export function lockHolder(root: string): number | undefined {
+  return locksOf(root).find(({ pid }) => pid > 0)?.pid;
 }
 
 /** proc_locks(5): `1: FLOCK ADVISORY WRITE 1234 08:01:5678 0 EOF`. */
-function locksOf(root: string, locks: string = readFileSync('/proc/locks', 'utf8')): { mode: string; pid: number }[] {
+function locksOf(root: string): { mode: string; pid: number }[] {
   const inode = statSync(root).ino;
-  const lines = locks.split('\n').filter((text) => text.includes(' FLOCK ') && text.includes(`:${inode} `));
+  const all = readFileSync('/proc/locks', 'utf8').split('\n');
+  const lines = all.filter((text) => text.includes(' FLOCK ') && text.includes(`:${inode} `));
   return lines.map((line) => {
     const [, , , mode = '', pid] = line.trim().split(/\s+/);
     return { mode, pid: Number(pid) };

@@ -29,6 +29,6 @@ export function serviceConfig({ masqueradeAll, serviceCidr }: ServiceOptions): S
 const NOTHING = ipFromBytes(new Uint8Array(16));
 
 /** IPv4's part of 16 bytes, as a number in host order. */
-function lastWord(bytes: Uint8Array): number {
+export function lastWord(bytes: Uint8Array): number {
   return Buffer.from(bytes).readUInt32BE(12);
 }
