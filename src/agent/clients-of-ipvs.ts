@@ -29,7 +29,7 @@ interface Known extends Connection {
 
 /**
  * Writes entries for those of the connections that are flows of datagrams; `seen` in kernel ticks. Returns how many. Left out are
- * flows that BPF has by now, and those whose backend cannot be told: through a tunnel IPVS knows the node alone.
+ * flows that BPF has by now, and those that name a node in place of their backend.
  */
 export function leaveFlows(root: string, connections: readonly Connection[], seen: bigint): number {
   using flows4 = openTable(root, MAPS.weir_flows4);

@@ -1,7 +1,8 @@
 /** The IPVS dataplane while BPF takes over: BPF leaves it the connections and flows that only IPVS can know. */
 import { isForwarding } from '../host/sysctl.js';
 import { type Connection, readLive } from '../ipvs/connections.js';
-import { readState, stateDirectory } from '../ipvs/state-file.js';
+import { type IpvsState, readState, stateDirectory } from '../ipvs/state-file.js';
+import { toBackends } from '../ipvs/tunnels.js';
 import { addressesOf } from '../ipvs/wanted.js';
 import { ticksPerSecond } from '../loader/clock.js';
 import { keepAffinity, leaveFlows } from './clients-of-ipvs.js';
@@ -11,11 +12,13 @@ import type { Predecessor } from './takeover.js';
 
 export class LeavingIpvs implements Predecessor {
   readonly goesOn =
-    'BPF has what is new; IPVS goes on with the connections and flows that it has. Session affinity that IPVS hashed begins anew';
+    'BPF has what is new; IPVS goes on with the connections and flows that it has. Session affinity that IPVS hashed begins anew, ' +
+    'and UDP and SCTP flows through tunnels to nodes with several backends of the service';
   readonly isLost =
     'BPF does not know them: TCP connections are reset at their next packet, UDP and SCTP flows get a backend anew';
   readonly #root: string;
   readonly #directory: string;
+  readonly #state: Pick<IpvsState, 'services' | 'nodes'>;
   readonly #addresses: ReadonlySet<string>;
 
   /** Others' virtual servers are of no concern. */
@@ -24,7 +27,10 @@ export class LeavingIpvs implements Predecessor {
   constructor(bpfRoot: string) {
     this.#root = bpfRoot;
     this.#directory = stateDirectory(bpfRoot);
-    this.#addresses = new Set((readState(this.#directory)?.services ?? []).flatMap(addressesOf));
+    this.#state = readState(this.#directory) ?? { services: [], nodes: {} };
+    const { services, nodes } = this.#state;
+    /* a node port that came through a tunnel names the other node's address */
+    this.#addresses = new Set([...services.flatMap(addressesOf), ...Object.values(nodes).flat()]);
   }
 
   /**
@@ -33,8 +39,8 @@ export class LeavingIpvs implements Predecessor {
    */
   leave(now: bigint): { flows: number; clients: number } {
     const { connections, templates } = readLive();
-    const flows = leaveFlows(this.#root, connections.filter(this.#isOurs), now);
-    const clients = keepAffinity(this.#root, templates.filter(this.#isOurs), now, ticksPerSecond());
+    const flows = leaveFlows(this.#root, this.#known(connections), now);
+    const clients = keepAffinity(this.#root, this.#known(templates), now, ticksPerSecond());
     return { flows, clients };
   }
 
@@ -44,6 +50,10 @@ export class LeavingIpvs implements Predecessor {
 
   removal(): Removal {
     return ipvsRemoval(this.#directory, isForwarding);
+  }
+
+  #known(connections: readonly Connection[]): Connection[] {
+    return toBackends(connections.filter(this.#isOurs), this.#state.services, this.#state.nodes);
   }
 
   [Symbol.dispose](): void {

@@ -1,6 +1,6 @@
 /** All that the kernel is to hold of ours, put together from what each service needs and from the node. Pure. */
 import type { DesiredService } from '../core/desired.js';
-import { familyOf, type Ip, prefixContains } from '../core/net.js';
+import { type Family, familyOf, type Ip, prefixContains } from '../core/net.js';
 import { type Link, type Network, onLinkPrefixes, type Roles } from '../core/network.js';
 import { type Row, toRows } from '../core/plan.js';
 import { SERVICE_DEVICE } from './devices.js';
@@ -16,12 +16,17 @@ export interface Wanted {
 /** Addresses by name of the node. */
 export type NodeAddresses = Readonly<Record<string, readonly Ip[]>>;
 
+/** Where tunnels to a node lead; undefined where no Node object says it. */
+export function tunnelEnd(nodes: NodeAddresses, name: string, family: Family): Ip | undefined {
+  return nodes[name]?.find((ip) => familyOf(ip) === family);
+}
+
 export function viewOf(network: Network, uplinks: readonly Link[], nodes: NodeAddresses): NodeView {
   const onLink = onLinkPrefixes(network, uplinks);
   const links = network.links.filter(({ name }) => name !== SERVICE_DEVICE);
   return {
     own: new Set(links.flatMap(({ addresses }) => addresses.map(({ ip }) => ip))),
-    nodeAddress: (name, family) => nodes[name]?.find((ip) => familyOf(ip) === family),
+    nodeAddress: (name, family) => tunnelEnd(nodes, name, family),
     isOnLink: (ip) => onLink.some((prefix) => prefixContains(prefix, ip)),
   };
 }

@@ -1,7 +1,16 @@
 /** What ipvsadm tells of connections, and what that means for flows and backends that end. */
 import test from 'ava';
-import { parseConnections, parseTemplates, parseTimeouts, stateName } from '../../src/ipvs/connections.js';
+import { compileService } from '../../src/core/desired.js';
+import {
+  type Connection,
+  parseConnections,
+  parseTemplates,
+  parseTimeouts,
+  stateName,
+} from '../../src/ipvs/connections.js';
 import { parseLoads } from '../../src/ipvs/loads.js';
+import { toBackends } from '../../src/ipvs/tunnels.js';
+import { endpoint, ip, ips, service, settings, slice } from '../helpers/model.js';
 
 /** As ipvsadm 1.31 prints it for -Lcn. */
 const LISTED = `IPVS connection entries
@@ -43,6 +52,34 @@ test('a template tells of a client, its backend and the time that is left', (t) 
       ];
     }),
   );
+});
+
+test('behind a tunnel is the backend of the node, where it has one of the service', (t) => {
+  const nodes = { 'node-2': ips('192.0.2.2', '2001:db8::2'), 'node-3': ips('192.0.2.3') };
+  const backends = [
+    endpoint('10.1.0.1', { nodeName: 'node-1' }),
+    endpoint('10.1.0.2', { nodeName: 'node-2' }),
+    endpoint('10.1.0.3', { nodeName: 'node-3' }),
+    endpoint('10.1.0.4', { nodeName: 'node-3', ready: false, serving: true, terminating: true }),
+    endpoint('fd00::2', { nodeName: 'node-2' }),
+  ];
+  const fields = { clusterIps: ips('10.96.0.1'), externalIps: ips('192.0.2.80', '2001:db8::80') };
+  const one = service('web', { ...fields, annotations: { 'weir.io/forwarding': 'dsr' } });
+  const desired = [compileService(one, [slice('web', backends)], settings())];
+  const to = (frontend: string, backend: string): Connection => ({
+    ...{ protocol: 'TCP', client: { address: ip('10.9.0.10'), port: 40000 }, state: 'ESTABLISHED', expires: 1 },
+    frontend: { address: ip(frontend), port: 80 },
+    backend: { address: ip(backend), port: 80 },
+  });
+  const behind = (...ends: [string, string]): string => {
+    const [found] = toBackends([to(...ends)], desired, nodes);
+    return `${found?.backend.address} ${found?.backend.port}`;
+  };
+  t.is(behind('192.0.2.80', '192.0.2.2'), '10.1.0.2 8080');
+  t.is(behind('2001:db8::80', '2001:db8::2'), 'fd00::2 8080');
+  t.is(behind('192.0.2.80', '192.0.2.3'), '192.0.2.3 80', 'of two');
+  t.is(behind('192.0.2.80', '10.1.0.1'), '10.1.0.1 80', 'no tunnel');
+  t.is(behind('192.0.2.81', '192.0.2.2'), '192.0.2.2 80', 'no frontend of ours');
 });
 
 test('how long a connection has been idle follows from the timeout of its state', (t) => {

@@ -90,12 +90,14 @@ const TAKEOVER = own(
   1800,
 );
 
+const TUNNELS = own('tunnels-story', 'flows through tunnels outlive a change of dataplane', 1800);
+
 const on = (dataplane: string, stories: readonly Story[]): (Story & { readonly dataplane: string })[] =>
   stories.map((story) => ({ ...story, dataplane }));
 /** BPF needs 6.1. Processes of the host are in a cgroup that 5.10 cannot kill. */
 const KERNELS = {
-  '6.12': [...on('bpf', [...BPF, TAKEOVER]), ...on('ipvs', IPVS)],
-  '6.1': [...on('bpf', [...BPF, TAKEOVER]), ...on('ipvs', IPVS)],
+  '6.12': [...on('bpf', [...BPF, TAKEOVER, TUNNELS]), ...on('ipvs', IPVS)],
+  '6.1': [...on('bpf', [...BPF, TAKEOVER, TUNNELS]), ...on('ipvs', IPVS)],
   '5.10': on(
     'ipvs',
     IPVS.filter(({ name }) => !name.startsWith('host')),
