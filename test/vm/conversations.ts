@@ -36,20 +36,20 @@ export class Conversations implements Disposable {
   }
 
   /**
-   * From everywhere a connection to each of two backends, and datagrams from four ports, counted from `localPort`, so that chance
-   * alone cannot give each the backend that it had.
+   * From everywhere a connection to each of two backends, and datagrams from four ports of its own, counted from `localPort`, so
+   * that chance alone cannot give each the backend that it had.
    */
   static async begin(name: string, visits: readonly Visit[], localPort: number): Promise<Conversations> {
     const held: Held[] = [];
     const asked: Asked[] = [];
-    for (const visit of visits) {
+    for (const [index, visit] of visits.entries()) {
       const { who, host, port, datagrams } = visit;
       for (let i = 0; i < 2; i++) {
         const { id, reply } = await who.holds(host, port);
         held.push({ who, id, backend: reply.who });
       }
       for (let i = 0; i < 4; i++) {
-        const from = { localPort: localPort + i };
+        const from = { localPort: localPort + 4 * index + i };
         asked.push({ ...visit, ...from, backend: (await who.asks(host, datagrams, from)).who });
       }
     }
@@ -82,12 +82,11 @@ export class Conversations implements Disposable {
 
   #askAgain(): Promise<void> {
     this.#turn = this.#turn.then(async () => {
-      for (const { who, host, datagrams, localPort, backend } of this.#asked)
-        assert.equal(
-          (await who.asks(host, datagrams, { localPort })).who,
-          backend,
-          `datagrams of ${who.name} to ${host}`,
-        );
+      for (const { who, host, datagrams, localPort, backend } of this.#asked) {
+        const flow = `datagrams of ${who.name}:${localPort} to ${host}:${datagrams} for ${backend}`;
+        const answer = await who.asks(host, datagrams, { localPort }).catch((error: Error) => error.message);
+        assert.equal(typeof answer === 'string' ? answer : answer.who, backend, flow);
+      }
     });
     return this.#turn;
   }

@@ -30,7 +30,7 @@ await ipvs.says(/takeover: IPVS has what is new/);
 assert.equal(await shop.agents[0]?.ended(), 0, 'the first agent has ended well');
 assert.equal(a.weir<{ dataplane: string }>('status').dataplane, 'ipvs');
 await first.goOn();
-const second = await Conversations.begin('begun with IPVS', visits, 5011);
+const second = await Conversations.begin('begun with IPVS', visits, 5021);
 
 const bpf = await shop.becomes(a, 'bpf', '--drain-timeout=600s', '--takeover-grace=1s');
 await bpf.says(/takeover: BPF has what is new/);
@@ -38,7 +38,7 @@ assert.equal(await ipvs.ended(), 0, 'the second agent has ended well');
 assert.equal(a.weir<{ dataplane: string }>('status').dataplane, 'bpf');
 await first.goOn();
 await second.goOn();
-const third = await Conversations.begin('begun with BPF again', visits, 5021);
+const third = await Conversations.begin('begun with BPF again', visits, 5041);
 
 for (const who of [client, shopper]) {
   const { ok, failed, errors } = await who.endsLoad();

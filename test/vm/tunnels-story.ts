@@ -17,11 +17,11 @@ const visits = [
 using first = await Conversations.begin('begun with BPF', visits, 5001);
 await change('ipvs');
 await first.goOn();
-using second = await Conversations.begin('begun with IPVS', visits, 5011);
+using second = await Conversations.begin('begun with IPVS', visits, 5021);
 await change('bpf');
 await first.goOn();
 await second.goOn();
-using third = await Conversations.begin('begun with BPF again', visits, 5021);
+using third = await Conversations.begin('begun with BPF again', visits, 5041);
 await third.goOn();
 
 /** One node after the other; between them each kind of tunnel meets a node that speaks the other. */
