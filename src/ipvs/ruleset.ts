@@ -99,6 +99,14 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
         `iifname ${TUNNELS} jump tunnelled`,
       ],
     ],
+    /* before it is routed: 5.10 would send a redirect back to the router, after which it refuses nothing for a while */
+    [
+      'not_routed',
+      [
+        'type filter hook prerouting priority dstnat + 10; policy accept;',
+        ...unallocated.map((rule) => `iifname != @inside_devices ${rule}`),
+      ],
+    ],
     ['output', ['type route hook output priority mangle; policy accept;', ...ofThisNode('goto process')]],
     ['process', ['jump outside', 'jump inside']],
     [
