@@ -101,7 +101,7 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
     ],
     /* before it is routed: 5.10 would send a redirect back to the router, after which it refuses nothing for a while */
     [
-      'not_routed',
+      'before_routing',
       [
         'type filter hook prerouting priority dstnat + 10; policy accept;',
         ...unallocated.map((rule) => `iifname != @inside_devices ${rule}`),
