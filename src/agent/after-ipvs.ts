@@ -29,9 +29,10 @@ export class AfterIpvs implements Disposable {
     const served = before !== undefined && before.generation > 0n;
     this.#joined = stage === STAGE.JOINING || (stage === STAGE.ALONE && served);
     this.#until = stage === STAGE.JOINING ? (before?.stageUntil ?? NEVER) : NEVER;
-    if (!hasIpvs(options.bpfRoot)) return;
-    inheritSysctls(options.bpfRoot, readState(stateDirectory(options.bpfRoot))?.sysctls ?? {});
-    const ipvs = new LeavingIpvs(options.bpfRoot);
+    const state = hasIpvs(options.bpfRoot) ? readState(stateDirectory(options.bpfRoot)) : undefined;
+    if (!state) return;
+    inheritSysctls(options.bpfRoot, state.sysctls);
+    const ipvs = new LeavingIpvs(options.bpfRoot, state);
     const takeover = new Takeover(ipvs, log, () => {
       this.#leaving = undefined;
       done();

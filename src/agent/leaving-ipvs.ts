@@ -1,8 +1,8 @@
 /** The IPVS dataplane while BPF takes over: BPF leaves it the connections and flows that only IPVS can know. */
 import { isForwarding } from '../host/sysctl.js';
 import { type Connection, readLive } from '../ipvs/connections.js';
-import { type IpvsState, readState, stateDirectory } from '../ipvs/state-file.js';
-import { toBackends } from '../ipvs/tunnels.js';
+import { type IpvsState, stateDirectory } from '../ipvs/state-file.js';
+import { behindTunnels } from '../ipvs/tunnels.js';
 import { addressesOf } from '../ipvs/wanted.js';
 import { ticksPerSecond } from '../loader/clock.js';
 import { keepAffinity, leaveFlows } from './clients-of-ipvs.js';
@@ -24,11 +24,12 @@ export class LeavingIpvs implements Predecessor {
   /** Others' virtual servers are of no concern. */
   readonly #isOurs = ({ frontend }: Connection): boolean => this.#addresses.has(frontend.address);
 
-  constructor(bpfRoot: string) {
+  /** `state`: as its agent has left it. */
+  constructor(bpfRoot: string, state: IpvsState) {
     this.#root = bpfRoot;
     this.#directory = stateDirectory(bpfRoot);
-    this.#state = readState(this.#directory) ?? { services: [], nodes: {} };
-    const { services, nodes } = this.#state;
+    this.#state = state;
+    const { services, nodes } = state;
     /* a node port that came through a tunnel names the other node's address */
     this.#addresses = new Set([...services.flatMap(addressesOf), ...Object.values(nodes).flat()]);
   }
@@ -38,9 +39,11 @@ export class LeavingIpvs implements Predecessor {
    * be written down for that: flows of datagrams, and clients that keep their backend. Throws WEIR_TOOL, WEIR_FULL.
    */
   leave(now: bigint): { flows: number; clients: number } {
+    const toBackend = behindTunnels(this.#state.services, this.#state.nodes);
+    const known = (list: readonly Connection[]): Connection[] => list.filter(this.#isOurs).map(toBackend);
     const { connections, templates } = readLive();
-    const flows = leaveFlows(this.#root, this.#known(connections), now);
-    const clients = keepAffinity(this.#root, this.#known(templates), now, ticksPerSecond());
+    const flows = leaveFlows(this.#root, known(connections), now);
+    const clients = keepAffinity(this.#root, known(templates), now, ticksPerSecond());
     return { flows, clients };
   }
 
@@ -50,10 +53,6 @@ export class LeavingIpvs implements Predecessor {
 
   removal(): Removal {
     return ipvsRemoval(this.#directory, isForwarding);
-  }
-
-  #known(connections: readonly Connection[]): Connection[] {
-    return toBackends(connections.filter(this.#isOurs), this.#state.services, this.#state.nodes);
   }
 
   [Symbol.dispose](): void {

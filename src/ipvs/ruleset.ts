@@ -99,7 +99,10 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
         `iifname ${TUNNELS} jump tunnelled`,
       ],
     ],
-    /* before it is routed: 5.10 would send a redirect back to the router, after which it refuses nothing for a while */
+    /*
+     * before it is routed: 5.10 would send a redirect back to the router, after which it refuses nothing for a while; pods leave by
+     * another device than they come from, so nobody redirects them
+     */
     [
       'before_routing',
       [

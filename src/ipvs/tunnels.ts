@@ -5,14 +5,13 @@ import type { Connection, Socket } from './connections.js';
 import { type NodeAddresses, tunnelEnd } from './wanted.js';
 
 /**
- * The connections, each with the backend itself in place of its node where that node has one backend of the service: of several,
- * the node alone knows which. The others are as they were.
+ * What gives a connection the backend itself in place of its node, where that node has one backend of the service: of several,
+ * the node alone knows which. Other connections stay as they are.
  */
-export function toBackends(
-  connections: readonly Connection[],
+export function behindTunnels(
   services: readonly DesiredService[],
   nodes: NodeAddresses,
-): Connection[] {
+): (connection: Connection) => Connection {
   const behind = new Map<string, Socket[]>();
   for (const { frontends, backends } of services.flatMap(({ ports }) => ports)) {
     for (const backend of backends.filter(({ local }) => !local)) {
@@ -24,11 +23,11 @@ export function toBackends(
       }
     }
   }
-  return connections.map((connection) => {
+  return (connection) => {
     const { frontend, protocol, backend } = connection;
     const [only, another] = behind.get(tunnelName({ ...frontend, protocol }, backend.address)) ?? [];
     return only && !another ? { ...connection, backend: { address: only.address, port: only.port } } : connection;
-  });
+  };
 }
 
 /** Names the tunnel by which a frontend's packets go to a node. */

@@ -1,6 +1,6 @@
 /** The world that most stories happen in: a shop with pods on two nodes, an agent on each, and a client far away. */
 import { service, type ServiceSpec } from './manifests.js';
-import { type Agent, type Node, type Pod, until, World, type WorldOptions } from './world.js';
+import { type Agent, type Node, type Pod, World, type WorldOptions } from './world.js';
 
 export const FRONTENDS = {
   v4: { clusterIp: '10.96.0.10', external: '192.0.2.80', node: '10.0.0.1', client: '10.9.0.10' },
@@ -81,17 +81,6 @@ export class Shop implements AsyncDisposable {
     const dns = { name: 'dns', port: 53, targetPort: 8081, protocol: 'UDP', nodePort: 30053 } as const;
     this.world.write('web.json', service({ name: 'web', nodePort: 30080, ...addresses, pods, ...more }));
     this.world.write('dns.json', service({ ...dns, ...addresses, pods, ...more }));
-  }
-
-  /** The other dataplane takes over on a node. */
-  async becomes(node: Node, dataplane: string, ...flags: string[]): Promise<Agent> {
-    const agent = await this.world.agent(node, `--dataplane=${dataplane}`, ...flags);
-    await until(
-      () => node.status('status') === 0,
-      10_000,
-      () => `${node.name} did not sync: ${agent.log}`,
-    );
-    return agent;
   }
 
   /** Waits until what is written is in force on both nodes. */

@@ -9,7 +9,7 @@ import {
   stateName,
 } from '../../src/ipvs/connections.js';
 import { parseLoads } from '../../src/ipvs/loads.js';
-import { toBackends } from '../../src/ipvs/tunnels.js';
+import { behindTunnels } from '../../src/ipvs/tunnels.js';
 import { endpoint, ip, ips, service, settings, slice } from '../helpers/model.js';
 
 /** As ipvsadm 1.31 prints it for -Lcn. */
@@ -71,9 +71,10 @@ test('behind a tunnel is the backend of the node, where it has one of the servic
     frontend: { address: ip(frontend), port: 80 },
     backend: { address: ip(backend), port: 80 },
   });
+  const toBackend = behindTunnels(desired, nodes);
   const behind = (...ends: [string, string]): string => {
-    const [found] = toBackends([to(...ends)], desired, nodes);
-    return `${found?.backend.address} ${found?.backend.port}`;
+    const { backend } = toBackend(to(...ends));
+    return `${backend.address} ${backend.port}`;
   };
   t.is(behind('192.0.2.80', '192.0.2.2'), '10.1.0.2 8080');
   t.is(behind('2001:db8::80', '2001:db8::2'), 'fd00::2 8080');

@@ -84,8 +84,11 @@ export class Conversations implements Disposable {
     this.#turn = this.#turn.then(async () => {
       for (const { who, host, datagrams, localPort, backend } of this.#asked) {
         const flow = `datagrams of ${who.name}:${localPort} to ${host}:${datagrams} for ${backend}`;
-        const answer = await who.asks(host, datagrams, { localPort }).catch((error: Error) => error.message);
-        assert.equal(typeof answer === 'string' ? answer : answer.who, backend, flow);
+        const answer = await who.asks(host, datagrams, { localPort }).then(
+          (reply) => reply.who,
+          (error: Error) => error.message,
+        );
+        assert.equal(answer, backend, flow);
       }
     });
     return this.#turn;

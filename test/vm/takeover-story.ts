@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { stateDirectory } from '../../src/ipvs/state-file.js';
 import { FRONTENDS, Shop } from '../netns/shop.js';
-import type { Node } from '../netns/world.js';
+import { type Agent, type Node, until } from '../netns/world.js';
 import { Conversations } from './conversations.js';
 
 const SETTINGS = ['net/ipv4/ip_forward', 'net/ipv4/conf/all/arp_ignore', 'net/ipv4/conf/all/arp_announce'];
@@ -25,14 +25,14 @@ const first = await Conversations.begin('begun with BPF', visits, 5001);
 await client.startsLoad(FRONTENDS.v4.external, 80, 2);
 await shopper.startsLoad(FRONTENDS.v4.clusterIp, 80, 2);
 
-const ipvs = await shop.becomes(a, 'ipvs', '--drain-timeout=600s');
+const ipvs = await becomes('ipvs', '--drain-timeout=600s');
 await ipvs.says(/takeover: IPVS has what is new/);
 assert.equal(await shop.agents[0]?.ended(), 0, 'the first agent has ended well');
 assert.equal(a.weir<{ dataplane: string }>('status').dataplane, 'ipvs');
 await first.goOn();
 const second = await Conversations.begin('begun with IPVS', visits, 5021);
 
-const bpf = await shop.becomes(a, 'bpf', '--drain-timeout=600s', '--takeover-grace=1s');
+const bpf = await becomes('bpf', '--drain-timeout=600s', '--takeover-grace=1s');
 await bpf.says(/takeover: BPF has what is new/);
 assert.equal(await ipvs.ended(), 0, 'the second agent has ended well');
 assert.equal(a.weir<{ dataplane: string }>('status').dataplane, 'bpf');
@@ -59,7 +59,7 @@ await third.goOn();
 
 first[Symbol.dispose]();
 third[Symbol.dispose]();
-const last = await shop.becomes(a, 'ipvs', '--drain-timeout=1s');
+const last = await becomes('ipvs', '--drain-timeout=1s');
 await last.says(/takeover: the time is over, connections=\d+/, 20_000);
 await last.says(/takeover: complete/, 20_000);
 assert.ok(!existsSync(a.bpfRoot), 'nothing is left of BPF');
@@ -73,6 +73,17 @@ assert.deepEqual(settings(a), before, 'settings are as they were');
 assert.doesNotMatch(a.run('ip', 'link'), /weir-/);
 assert.equal(a.run('nft', 'list', 'tables'), '');
 assert.ok(!existsSync(stateDirectory(a.bpfRoot)));
+
+/** The other dataplane takes over on node a. */
+async function becomes(dataplane: string, ...flags: string[]): Promise<Agent> {
+  const agent = await world.agent(a, `--dataplane=${dataplane}`, ...flags);
+  await until(
+    () => a.status('status') === 0,
+    10_000,
+    () => `${a.name} did not sync: ${agent.log}`,
+  );
+  return agent;
+}
 
 function settings(node: Node): string {
   return node.run('cat', ...SETTINGS.map((path) => `/proc/sys/${path}`));

@@ -6,7 +6,7 @@ import { FRONTENDS, Shop } from '../netns/shop.js';
 import { Conversations } from './conversations.js';
 
 await using shop = await Shop.open({ annotations: { 'weir.io/scheduler': 'rr', 'weir.io/forwarding': 'dsr' } });
-const { a, b, client } = shop;
+const { world, a, b, client } = shop;
 const services = { who: client, port: 80, datagrams: 53 };
 const visits = [
   { ...services, host: FRONTENDS.v4.external },
@@ -26,5 +26,6 @@ await third.goOn();
 
 /** One node after the other; between them each kind of tunnel meets a node that speaks the other. */
 async function change(dataplane: string): Promise<void> {
-  for (const node of [a, b]) await shop.becomes(node, dataplane, '--drain-timeout=600s', '--takeover-grace=1s');
+  for (const node of [a, b])
+    await world.agent(node, `--dataplane=${dataplane}`, '--drain-timeout=600s', '--takeover-grace=1s');
 }
