@@ -11,6 +11,7 @@
 #include "service.h"
 #include "sweep.h"
 #include "tunnel_error.h"
+#include "tunnelled.h"
 #include "xdp.h"
 
 const volatile __u32 ticks_per_second = 250;
@@ -166,16 +167,20 @@ int weir_up_in(struct __sk_buff *skb)
 {
 	struct packet p = {};
 	struct flow flow;
-	struct ip endpoint;
+	struct tunnel_end end;
 	long action = 0;
 	enum parsed parsed = parse_skb(skb, &p, HOOK_UP_IN, has_ethernet(skb));
 	enum step step = unreadable(&p, parsed);
 
 	if (parsed == PARSED_OTHER && is_tunnelled(&p)) {
-		step = receive_tunnelled(skb, &p, &endpoint);
+		step = receive_tunnelled(skb, &p, &end);
+		if (step == STEP_NEXT && is_icmp(&p))
+			step = end.is_pod ? icmp_to_endpoint(skb, &p, &end.address, &action)
+					  : icmp_ingress(skb, &p, &flow, &action);
+		else if (step == STEP_NEXT)
+			step = to_endpoint(skb, &p, &end, &flow);
 		if (step == STEP_NEXT)
-			step = is_icmp(&p) ? icmp_to_endpoint(skb, &p, &endpoint, &action)
-					   : to_endpoint(skb, &p, &endpoint, &flow);
+			step = to_frontend(skb, &p, ORIGIN_TUNNEL, &flow);
 	} else if (parsed == PARSED_PORTS) {
 		step = to_frontend(skb, &p, ORIGIN_OUTSIDE, &flow);
 		if (step == STEP_NEXT)

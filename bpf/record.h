@@ -22,6 +22,7 @@ enum {
 /* Where a client is, seen from this node. */
 enum origin {
 	ORIGIN_OUTSIDE,
+	ORIGIN_TUNNEL, /* outside, and another node has sent the packet here */
 	ORIGIN_POD,
 };
 

@@ -88,36 +88,6 @@ static __always_inline bool flow_continues(struct packet *p, struct flow *flow)
 	return true;
 }
 
-/* A packet to one of our frontends: STEP_FORWARD with its flow. STEP_NEXT where it is to none. */
-static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p, enum origin origin, struct flow *flow)
-{
-	struct frontend *frontend = frontend_find(p);
-	struct flow *known;
-	enum step step;
-
-	if (!frontend)
-		return STEP_NEXT;
-	known = flow_find(p->family, &p->tuple);
-	if (flow_continues(p, known)) {
-		*flow = *known;
-		return STEP_FORWARD;
-	}
-	if (is_anothers(p, known)) {
-		/* the client uses the port of a flow that has ended again: what follows is no more of that one */
-		if (known && known->kind == FLOW_FORWARD)
-			flow_forget(p->family, &p->tuple, known->nat_port);
-		return STEP_PASS;
-	}
-	if (!source_admitted(p, frontend))
-		return drop(p, REASON_SOURCE_RANGE);
-	if (!(origin == ORIGIN_POD ? frontend->inside.size : frontend->outside.size))
-		return frontend->flags & FRONTEND_EXISTS && !is_midway(p) ? drop(p, REASON_NO_LOCAL_ENDPOINT)
-									  : refusal(p, REASON_NO_ENDPOINT);
-	step = flow_begin(skb, p, frontend, flow, origin);
-	p->fresh = step == STEP_NEXT;
-	return step == STEP_NEXT ? STEP_FORWARD : step;
-}
-
 /* Node ports are served on every node's address; what comes from another node through a tunnel names that node's. */
 static __always_inline struct frontend *frontend_of_any_node(const struct packet *p)
 {
@@ -126,32 +96,42 @@ static __always_inline struct frontend *frontend_of_any_node(const struct packet
 	return bpf_map_lookup_elem(&weir_sources, &node) ? frontend_of_node_port(p) : NULL;
 }
 
-/* A packet that came through a tunnel: it goes to the endpoint that the other node chose, if that backs the frontend. */
-static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p, struct ip *endpoint, struct flow *flow)
+/* Is the packet, which goes on with no flow of ours, the other dataplane's? known: the entry that it has, or NULL. */
+static __always_inline bool left_to_another(const struct packet *p, struct flow *known)
+{
+	if (!is_anothers(p, known))
+		return false;
+	/* the client uses the port of a flow that has ended again: what follows is no more of that one */
+	if (known && known->kind == FLOW_FORWARD)
+		flow_forget(p->family, &p->tuple, known->nat_port);
+	return true;
+}
+
+/* A packet to one of our frontends: STEP_FORWARD with its flow. STEP_NEXT where it is to none. */
+static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p, enum origin origin, struct flow *flow)
 {
 	struct frontend *frontend = frontend_find(p);
-	struct local_key key = { .address = *endpoint };
-	struct local_backend *local;
 	struct flow *known;
 	enum step step;
 
-	if (!frontend)
+	if (!frontend && origin == ORIGIN_TUNNEL)
 		frontend = frontend_of_any_node(p);
-	if (!frontend || frontend->forwarding != FORWARDING_DSR)
-		return drop(p, REASON_DSR_FRONTEND);
-	key.service = frontend->service;
-	local = bpf_map_lookup_elem(&weir_local, &key);
-	if (!local)
-		return drop(p, REASON_DSR_FRONTEND);
-	p->reason = REASON_DECAPSULATED;
+	if (!frontend)
+		return STEP_NEXT;
 	known = flow_find(p->family, &p->tuple);
-	if (known && ip_equal(&known->address, endpoint) && known->flags & FLOW_LOCAL && flow_continues(p, known)) {
+	if (flow_continues(p, known)) {
 		*flow = *known;
 		return STEP_FORWARD;
 	}
+	if (left_to_another(p, known))
+		return STEP_PASS;
 	if (!source_admitted(p, frontend))
 		return drop(p, REASON_SOURCE_RANGE);
-	step = flow_begin_at(skb, p, frontend, local->backend, flow);
+	if (!(origin == ORIGIN_POD ? frontend->inside.size : frontend->outside.size))
+		return frontend->flags & FRONTEND_EXISTS && !is_midway(p) ? drop(p, REASON_NO_LOCAL_ENDPOINT)
+									  : refusal(p, REASON_NO_ENDPOINT);
+	step = flow_begin(skb, p, frontend, flow, origin);
+	p->fresh = step == STEP_NEXT;
 	return step == STEP_NEXT ? STEP_FORWARD : step;
 }
 

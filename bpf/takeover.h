@@ -14,6 +14,14 @@ static __always_inline bool is_leaving(void)
 	return config && config->stage == STAGE_LEAVING;
 }
 
+/* Does no other dataplane serve this node? */
+static __always_inline bool is_alone(void)
+{
+	struct config *config = config_get();
+
+	return config && config->stage == STAGE_ALONE;
+}
+
 /*
  * A packet to a frontend that goes on with no flow of ours: the other dataplane's? Segments tell by themselves that they begin
  * nothing; for the rest the agent has written down what the other knows. known: the entry that the packet has, or NULL.

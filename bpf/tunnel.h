@@ -130,42 +130,22 @@ static __always_inline bool tunnel_source_known(const struct packet *p)
 	return bpf_map_lookup_elem(&weir_sources, &key) != NULL;
 }
 
+/* What is inside a tunnel: it is of the same family as the outer header. */
+static __always_inline __be16 inner_ethertype(const struct packet *p)
+{
+	return bpf_htons(p->family == FAMILY_V4 ? ETH_P_IP : ETH_P_IPV6);
+}
+
 /* Removes the outer header and reads the packet inside. */
 static __noinline enum parsed unwrap(struct __sk_buff *skb, struct packet *p)
 {
-	__be16 ethertype = bpf_htons(p->family == FAMILY_V4 ? ETH_P_IP : ETH_P_IPV6);
+	__be16 ethertype = inner_ethertype(p);
 
 	if (bpf_skb_adjust_room(skb, -(__s32)(p->l4 - p->l3), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
 		return PARSED_MALFORMED;
 	if (make_linear(skb))
 		return PARSED_MALFORMED;
 	return parse_whole(skb, p, ethertype);
-}
-
-/*
- * A tunnelled packet for an endpoint of this node. On STEP_NEXT the packet is the inner one and must be for the endpoint
- * in *endpoint. Packets in tunnels that end at the node itself (an overlay's) are left alone.
- */
-static __noinline enum step receive_tunnelled(struct __sk_buff *skb, struct packet *p, struct ip *endpoint)
-{
-	struct endpoint *known = bpf_map_lookup_elem(&weir_endpoints, &p->tuple.destination);
-	enum parsed parsed;
-
-	if (!known)
-		return STEP_PASS;
-	if (!tunnel_source_known(p))
-		return known->flags & BACKEND_HOST ? STEP_PASS : drop(p, REASON_DSR_SOURCE);
-	*endpoint = p->tuple.destination;
-	parsed = unwrap(skb, p);
-	if (p->fragment)
-		parsed = recall_ports(p, parsed);
-	if (parsed == PARSED_MALFORMED)
-		return drop(p, REASON_MALFORMED);
-	if (parsed == PARSED_TOO_MANY_HEADERS)
-		return drop(p, REASON_EXTENSION_HEADERS);
-	if (parsed != PARSED_PORTS && parsed != PARSED_ICMP)
-		return drop(p, p->fragment == FRAGMENT_LOST ? REASON_FRAGMENT : REASON_DSR_FRONTEND);
-	return STEP_NEXT;
 }
 
 #endif

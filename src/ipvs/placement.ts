@@ -21,6 +21,8 @@ export interface NodeView {
   readonly own: ReadonlySet<Ip>;
   /** Where tunnels to a node lead; undefined where no Node object says it. */
   nodeAddress(name: string, family: Family): Ip | undefined;
+  /** Where tunnels to this node end. */
+  tunnelEnd(family: Family): Ip | undefined;
   /** Has a link of an uplink this address, with no gateway between? */
   isOnLink(address: Ip): boolean;
 }
@@ -45,6 +47,7 @@ export function placeService(service: DesiredService, node: NodeView, marks: Mar
     ...port.frontends.map((frontend) => placeFrontend(frontend, port.backends, node, marks)),
     { servers: [], rows: port.frontends.flatMap((frontend) => rangeRows(frontend, port.sourceRanges)) },
     { servers: [], rows: port.backends.filter(({ local }) => local).flatMap(endpointRows) },
+    { servers: [], rows: port.frontends.some(isDsr) ? port.backends.flatMap((one) => tunnelRows(one, node)) : [] },
   ]);
   return { servers: parts.flatMap(({ servers }) => servers), rows: parts.flatMap(({ rows }) => rows) };
 }
@@ -85,7 +88,7 @@ function placeFrontend(
   serve('outside', outside);
   if (!sameServers(outside, inside)) serve('inside', inside);
   const refuses = (list: readonly RealServer[]): boolean => list.every(({ weight }) => weight === 0);
-  if (frontend.forwarding === 'dsr') {
+  if (isDsr(frontend)) {
     rows.push(row('dsr', '')); // besides the map: 6.1 and 5.10 let nobody ask a map whether it has a key
     const own = backends.filter(isLocalActive(address)).map(masqueraded);
     const [variant, at] =
@@ -154,6 +157,17 @@ function endpointRows({ address, host }: DesiredBackend): Row[] {
   const local = { table: setName('local', address), key: address, value: '' };
   /* what a pod sends to itself through its service comes back only with another source */
   return host ? [local] : [local, { table: setName('hairpin', address), key: `${address} . ${address}`, value: '' }];
+}
+
+/** A tunnel that names the pod (BPF's does) is opened like one that names the node. */
+function tunnelRows({ address, local, host }: DesiredBackend, node: NodeView): Row[] {
+  const end = node.tunnelEnd(familyOf(address));
+  if (!local || host || end === undefined) return [];
+  return [{ table: setName('tunnel_ends', address), key: address, value: end }];
+}
+
+function isDsr({ forwarding }: DesiredFrontend): boolean {
+  return forwarding === 'dsr';
 }
 
 /** Key of a frontend in the sets of the table `weir`. */

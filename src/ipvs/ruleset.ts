@@ -26,6 +26,7 @@ function declarations(): string[] {
       `set local${family} { type ${address}; }`,
       `set hairpin${family} { type ${address} . ${address}; }`,
       `set tunnel_sources${family} { type ${address}; flags interval; }`,
+      `map tunnel_ends${family} { type ${address} : ${address}; }`,
       `set cluster${family} { type ${address}; flags interval; }`,
       `set services${family} { type ${frontend}; }`,
       `set dsr${family} { type ${frontend}; }`,
@@ -52,6 +53,11 @@ function declarations(): string[] {
 /** A rule for each family: `ip` and 4, `ip6` and 6. */
 function each(rule: (ip: 'ip' | 'ip6', n: 4 | 6, frontend: string) => string): string[] {
   return [rule('ip', 4, frontendOf('ip')), rule('ip6', 6, frontendOf('ip6'))];
+}
+
+/** By number: in /etc/protocols, which nft asks, ipip is another protocol. */
+function tunnel(ip: string): string {
+  return `meta l4proto ${ip === 'ip' ? 4 : 41} meta protocol ${ip}`;
 }
 
 function frontendOf(ip: string): string {
@@ -90,6 +96,16 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
         (ip, n) => `${ip} daddr @tunnel_sources${n} meta mark set meta l4proto . th dport map @node_ports${n}`,
       ).concat(each((_, n, frontend) => `meta mark set ${frontend} map @tunnelled${n}`)),
     ],
+    /* a tunnel that names a pod, as those of nodes with BPF do, ends at the node as well; before conntrack, which need not know it */
+    [
+      'tunnels_to_pods',
+      [
+        'type filter hook prerouting priority raw; policy accept;',
+        ...each(
+          (ip, n) => `${tunnel(ip)} ${ip} saddr @tunnel_sources${n} ${ip} daddr set ${ip} daddr map @tunnel_ends${n}`,
+        ),
+      ],
+    ],
     [
       'prerouting',
       [
@@ -116,11 +132,7 @@ function chains({ segment, masqueradeAll, serviceCidr }: TableOptions): Chains {
       'input',
       [
         'type filter hook input priority filter; policy accept;',
-        /* by number: in /etc/protocols, which nft asks, ipip is another protocol */
-        ...each(
-          (ip, n) =>
-            `meta l4proto ${ip === 'ip' ? 4 : 41} meta protocol ${ip} ${ip} saddr != @tunnel_sources${n} goto dsr_source`,
-        ),
+        ...each((ip, n) => `${tunnel(ip)} ${ip} saddr != @tunnel_sources${n} goto dsr_source`),
         'jump restricted',
         'iifname @inside_devices jump refused_inside',
         `iifname ${TUNNELS} jump refused_tunnelled`,

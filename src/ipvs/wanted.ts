@@ -4,7 +4,7 @@ import { type Family, familyOf, type Ip, prefixContains } from '../core/net.js';
 import { type Link, type Network, onLinkPrefixes, type Roles } from '../core/network.js';
 import { type Row, toRows } from '../core/plan.js';
 import { SERVICE_DEVICE } from './devices.js';
-import { type ClusterRanges, nodeRows } from './node-rows.js';
+import { type ClusterRanges, nodeRows, tunnelEnds } from './node-rows.js';
 import type { NodeView, Placed, WantedServer } from './placement.js';
 import { matchText, type VirtualServers } from './virtual.js';
 
@@ -24,9 +24,11 @@ export function tunnelEnd(nodes: NodeAddresses, name: string, family: Family): I
 export function viewOf(network: Network, uplinks: readonly Link[], nodes: NodeAddresses): NodeView {
   const onLink = onLinkPrefixes(network, uplinks);
   const links = network.links.filter(({ name }) => name !== SERVICE_DEVICE);
+  const ends = tunnelEnds(uplinks, new Set(['v4', 'v6']));
   return {
     own: new Set(links.flatMap(({ addresses }) => addresses.map(({ ip }) => ip))),
     nodeAddress: (name, family) => tunnelEnd(nodes, name, family),
+    tunnelEnd: (family) => ends[family],
     isOnLink: (ip) => onLink.some((prefix) => prefixContains(prefix, ip)),
   };
 }

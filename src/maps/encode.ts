@@ -210,10 +210,8 @@ function encodeFrontend(
   rows.push({ table: 'weir_frontends', key, value: bytes(frontendCodec, value) });
   if (frontend.virtual) rows.push(row('weir_vips', [ipCodec, address], [u32Codec, 1]));
   if (frontend.kind === 'NodePort') {
-    /* nobody out there may choose by it */
-    const outside = { chunk: 0, size: 0, backends: 0 };
     const any = { address: ANY_NODE[familyOf(address)], port, protocol };
-    rows.push(row('weir_frontends', [frontendKeyCodec, any], [frontendCodec, { ...value, outside }]));
+    rows.push(row('weir_frontends', [frontendKeyCodec, any], [frontendCodec, value]));
   }
 }
 

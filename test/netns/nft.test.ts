@@ -1,5 +1,5 @@
 /** The table `weir` in nftables itself: what was written is what is read, and changes are differences. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
 import { plan, type Row, toRows } from '../../src/core/plan.js';
@@ -31,6 +31,8 @@ const ROWS = toRows([
   row('refused_inside4', '10.96.0.11 . tcp . 80', 'goto no_endpoint'),
   row('tunnel_sources4', '10.0.0.2'),
   row('tunnel_sources6', 'fd00:7::/64'),
+  row('tunnel_ends4', '10.244.1.10', '10.0.0.1'),
+  row('tunnel_ends6', 'fd00:244:1::a', 'fd00::1'),
   row('inside_devices', 'lo'),
   row('bridges', 'cni0'),
   row('node_ports4', 'tcp . 30080', '1459617800'),
@@ -225,4 +227,58 @@ test('what another node sends through a tunnel to nobody here is dropped without
       `dsr-frontend UDP ${vip} 53`,
     ].sort(),
   );
+});
+
+/** Hears what comes in tunnels to a network namespace, until it is told to stop; each word once. */
+const EARS = `
+import select, socket, sys
+ears = [socket.socket(socket.AF_INET, socket.SOCK_RAW, 4), socket.socket(socket.AF_INET6, socket.SOCK_RAW, 41)]
+print("ready", flush=True)
+while True:
+  for ear in select.select(ears + [sys.stdin], [], [])[0]:
+    if ear is sys.stdin: sys.exit()
+    print(ear.recv(2000)[-8:].decode(), flush=True)
+`;
+
+test('a tunnel that names a pod of this node ends at the node, if it comes from another', async (t) => {
+  await using world = await World.create();
+  const node = world.node('node-a', 1);
+  const pod = await world.pod(node, 'web-1');
+  sysctl(node.space, { 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 });
+  batch(world.client.space, ['addr add 10.9.0.11/24 dev eth0', 'addr add fd00:9::11/64 dev eth0 nodad']);
+  const rows = [
+    ...[row('tunnel_ends4', pod.v4, '10.0.0.1'), row('tunnel_ends6', pod.v6, 'fd00::1')],
+    ...[row('tunnel_sources4', '10.9.0.10'), row('tunnel_sources6', 'fd00:9::10')],
+  ];
+  execFileSync('ip', ['netns', 'exec', node.space, '/usr/sbin/nft', '-f', '-'], {
+    input: wholeTable(toRows(rows), OPTIONS),
+  });
+  const heard = { node: '', pod: '' };
+  for (const [who, space] of [['node', node.space] as const, ['pod', pod.inhabitant.space] as const]) {
+    const ears = spawn('ip', ['netns', 'exec', space, 'python3', '-c', EARS]);
+    t.teardown(() => ears.kill());
+    ears.stdout.on('data', (text: Buffer) => (heard[who] += text.toString()));
+  }
+  const complete = (): boolean => Object.values(heard).every((text) => text.split('\n').length > 2);
+  const words = [
+    ['4', '10.9.0.10', pod.v4, 'known-v4'],
+    ['6', 'fd00:9::10', pod.v6, 'known-v6'],
+    ['4', '10.9.0.11', pod.v4, 'other-v4'],
+    ['6', 'fd00:9::11', pod.v6, 'other-v6'],
+  ];
+  const say = [
+    'import socket, sys',
+    'version, source, pod, word = sys.argv[1:]',
+    'family, protocol = (socket.AF_INET, 4) if version == "4" else (socket.AF_INET6, 41)',
+    'mouth = socket.socket(family, socket.SOCK_RAW, protocol)',
+    'mouth.bind((source, 0))',
+    'mouth.sendto(bytes(32) + word.encode(), (pod, 0))',
+  ].join('\n');
+  const ready = (): boolean => Object.values(heard).every((text) => text.startsWith('ready'));
+  await until(ready, 5000, () => JSON.stringify(heard));
+  for (const word of words) execFileSync('ip', ['netns', 'exec', world.client.space, 'python3', '-c', say, ...word]);
+  await until(complete, 3000, () => JSON.stringify(heard));
+  const said = (text: string): string[] => text.trim().split('\n').slice(1).sort();
+  t.deepEqual(said(heard.node), ['known-v4', 'known-v6']);
+  t.deepEqual(said(heard.pod), ['other-v4', 'other-v6']);
 });

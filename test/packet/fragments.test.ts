@@ -1,4 +1,5 @@
 /** Fragments: what the first one tells counts for all, at every hook and in both directions. */
+import { STAGE } from '../../src/maps/layout.js';
 import { happened } from './expect.js';
 import { icmp, other, type Packet, tunnelled, udp } from './frames.js';
 import type { Program, World } from './harness.js';
@@ -94,11 +95,19 @@ both('a fragmented datagram goes through the tunnel piece by piece, and its back
   });
   world.serve({ ...dsr, endpoints: [r.pod1] });
   world.seen.forget();
-  const inTunnel = question.map((fragment) => tunnelled(r.node2, r.pod1, fragment));
-  each(world, 'weir_up_in', inTunnel, 'up0', (outcome) => {
-    t.like(outcome, { verdict: 'TC_ACT_REDIRECT', counters: { decapsulated: 1 } });
-    t.like(outcome.packet['ip'], { source: client.ip, destination: pod.ip });
-  });
+  const arrives = (end: Roster['pod1']): void => {
+    const inTunnel = question.map((fragment) => tunnelled(r.node2, end, fragment));
+    each(world, 'weir_up_in', inTunnel, 'up0', (outcome) => {
+      t.like(outcome, { verdict: 'TC_ACT_REDIRECT', counters: { decapsulated: 1 } });
+      t.like(outcome.packet['ip'], { source: client.ip, destination: pod.ip });
+    });
+  };
+  arrives(r.pod1);
+  world.configure({ stage: STAGE.LEAVING });
+  arrives(r.pod1);
+  world.configure({});
+  world.seen.forget();
+  arrives(r.node);
 });
 
 both('a later fragment whose first was not seen is dropped', (t, world, r) => {

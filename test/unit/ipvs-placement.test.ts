@@ -12,6 +12,7 @@ import { endpoint, HTTP, ip, ips, service, settings, slice } from '../helpers/mo
 const VIEW: NodeView = {
   own: new Set(ips('192.0.2.1', '2001:db8::1')),
   nodeAddress: (name) => (name === 'node-2' ? ip('192.0.2.2') : undefined),
+  tunnelEnd: (family) => (family === 'v4' ? ip('192.0.2.1') : undefined),
   isOnLink: (address) => address !== '10.1.0.3',
 };
 const ENDPOINTS = [endpoint('10.1.0.1', { nodeName: 'node-1' }), endpoint('10.1.0.2'), endpoint('10.1.0.3')];
@@ -103,6 +104,7 @@ const CASES: readonly Case[] = [
       'dsr4 198.51.100.1 . tcp . 80',
       'tunnelled4 198.51.100.1 . tcp . 80 : M1',
       ...LOCAL_ROWS,
+      'tunnel_ends4 10.1.0.1 : 192.0.2.1',
     ],
   },
   {
@@ -135,6 +137,7 @@ const CASES: readonly Case[] = [
       'node_ports4 tcp . 30080 : M2',
       'dsr_node_ports4 tcp . 30080',
       ...LOCAL_ROWS,
+      'tunnel_ends4 10.1.0.1 : 192.0.2.1',
     ],
   },
   {

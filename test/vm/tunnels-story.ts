@@ -1,8 +1,10 @@
 /**
  * Runs in a guest whose kernel has IPVS: connections and datagrams that go through tunnels to another node go on while both nodes
- * change from BPF to IPVS and back. Exits other than 0 with what was not so.
+ * change from BPF to IPVS and back, and while they differ each serves what the other sends. Exits other than 0 with what was not so.
  */
-import { FRONTENDS, Shop } from '../netns/shop.js';
+import assert from 'node:assert/strict';
+import { FAMILIES, FRONTENDS, Shop } from '../netns/shop.js';
+import type { Node } from '../netns/world.js';
 import { Conversations } from './conversations.js';
 
 await using shop = await Shop.open({ annotations: { 'weir.io/scheduler': 'rr', 'weir.io/forwarding': 'dsr' } });
@@ -26,6 +28,29 @@ await third.goOn();
 
 /** One node after the other; between them each kind of tunnel meets a node that speaks the other. */
 async function change(dataplane: string): Promise<void> {
-  for (const node of [a, b])
+  await start(a);
+  await everyNodeServes();
+  await start(b);
+
+  async function start(node: Node): Promise<void> {
     await world.agent(node, `--dataplane=${dataplane}`, '--drain-timeout=600s', '--takeover-grace=1s');
+  }
+}
+
+/** At both nodes' addresses the client is served by the pods of both, and known to them by its own address. */
+async function everyNodeServes(): Promise<void> {
+  const all = [shop.web1.name, shop.web2.name].sort();
+  for (const family of FAMILIES) {
+    const { external, node, client: address } = FRONTENDS[family];
+    for (const host of [external, node, node.replace(/1$/, '2')]) {
+      const [tcp, udp] = host === external ? [80, 53] : [30080, 30053];
+      for (const ask of [() => client.gets(host, tcp), () => client.asks(host, udp)]) {
+        const replies = [];
+        for (let i = 0; i < 8; i++) replies.push(await ask());
+        assert.deepEqual([...new Set(replies.map(({ who }) => who))].sort(), all, host);
+        assert.deepEqual([...new Set(replies.map((reply) => reply.client))], [address], host);
+      }
+    }
+  }
+  process.stdout.write('nodes that differ serve each other\n');
 }

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What another node has sent here through a tunnel. One that names a pod has chosen that pod (BPF); one that names this node has
+ * chosen the node alone (IPVS), and what is inside is served as if its client had come here.
+ */
+#ifndef WEIR_TUNNELLED_H
+#define WEIR_TUNNELLED_H
+
+#include "icmp.h"
+#include "service.h"
+
+struct tunnel_end {
+	struct ip address;
+	bool is_pod;
+};
+
+static __always_inline struct frontend *frontend_tunnelled(const struct packet *p)
+{
+	struct frontend *frontend = frontend_find(p);
+
+	if (!frontend)
+		frontend = frontend_of_any_node(p);
+	return frontend && frontend->forwarding == FORWARDING_DSR ? frontend : NULL;
+}
+
+static __always_inline struct local_backend *local_find(const struct frontend *frontend, const struct ip *endpoint)
+{
+	struct local_key key = { .service = frontend->service, .address = *endpoint };
+
+	return bpf_map_lookup_elem(&weir_local, &key);
+}
+
+/* Is the packet inside a tunnel one that we serve? An ICMP error is, about a flow that we know. */
+static __noinline bool is_served(struct __sk_buff *skb, struct packet *inner)
+{
+	struct quote q = {};
+	struct flow6_key answered;
+	struct flow *known;
+
+	if (is_icmp(inner)) {
+		if (!quote_read(skb, inner, &q))
+			return false;
+		tuple_reverse(&answered, &q.tuple);
+		known = flow_find(inner->family, &answered);
+		return known && known->kind == FLOW_FORWARD;
+	}
+	if (!frontend_tunnelled(inner))
+		return false;
+	known = flow_find(inner->family, &inner->tuple);
+	return (known && known->kind == FLOW_FORWARD && !flow_restarts(inner, known)) || !left_to_another(inner, known);
+}
+
+/* The same of a tunnel that is still closed. */
+static __noinline bool carries_ours(struct __sk_buff *skb, struct packet *p)
+{
+	struct packet inner = { .now = p->now };
+	enum parsed parsed =
+		parse_network(&inner, at_offset(skb_data(skb), p->l4, HEADERS_MAX), skb_end(skb), inner_ethertype(p));
+
+	inner.l4 += p->l4; /* from the start of the frame, as everywhere */
+	if (inner.fragment)
+		parsed = recall_ports(&inner, parsed);
+	return (parsed == PARSED_PORTS || parsed == PARSED_ICMP) && is_served(skb, &inner);
+}
+
+/* Is the packet for this node itself? */
+static __noinline bool ends_here(struct __sk_buff *skb, struct packet *p)
+{
+	struct bpf_fib_lookup fib;
+
+	return route_find(skb, &fib, p->family, p->ifindex, &p->tuple.source, &p->tuple.destination) ==
+	       BPF_FIB_LKUP_RET_NOT_FWDED;
+}
+
+/* Removes the outer header and reads the packet inside. STEP_NEXT: it can be served. */
+static __always_inline enum step unwrap_whole(struct __sk_buff *skb, struct packet *p)
+{
+	enum parsed parsed = unwrap(skb, p);
+
+	if (p->fragment)
+		parsed = recall_ports(p, parsed);
+	if (parsed == PARSED_MALFORMED)
+		return drop(p, REASON_MALFORMED);
+	if (parsed == PARSED_TOO_MANY_HEADERS)
+		return drop(p, REASON_EXTENSION_HEADERS);
+	if (parsed != PARSED_PORTS && parsed != PARSED_ICMP)
+		return drop(p, p->fragment == FRAGMENT_LOST ? REASON_FRAGMENT : REASON_DSR_FRONTEND);
+	return STEP_NEXT;
+}
+
+/* To the endpoint that the other node has chosen, if that backs the frontend. STEP_NEXT: it has chosen this node alone. */
+static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p, struct tunnel_end *end, struct flow *flow)
+{
+	struct frontend *frontend = frontend_tunnelled(p);
+	struct local_backend *local = frontend ? local_find(frontend, &end->address) : NULL;
+	struct flow *known;
+	enum step step;
+
+	if (!local && end->is_pod)
+		return drop(p, REASON_DSR_FRONTEND);
+	p->reason = REASON_DECAPSULATED;
+	if (!local)
+		return STEP_NEXT;
+	known = flow_find(p->family, &p->tuple);
+	if (known && ip_equal(&known->address, &end->address) && known->flags & FLOW_LOCAL && flow_continues(p, known)) {
+		*flow = *known;
+		return STEP_FORWARD;
+	}
+	if (!source_admitted(p, frontend))
+		return drop(p, REASON_SOURCE_RANGE);
+	step = flow_begin_at(skb, p, frontend, local->backend, flow);
+	return step == STEP_NEXT ? STEP_FORWARD : step;
+}
+
+/*
+ * A tunnelled packet. On STEP_NEXT it is the one that was inside. Left alone are tunnels that lead elsewhere, those of an overlay
+ * that end at the node, and what is the other dataplane's while that serves this node too: it opens tunnels itself.
+ */
+static __noinline enum step receive_tunnelled(struct __sk_buff *skb, struct packet *p, struct tunnel_end *end)
+{
+	struct endpoint *known = bpf_map_lookup_elem(&weir_endpoints, &p->tuple.destination);
+
+	end->address = p->tuple.destination;
+	end->is_pod = known && !(known->flags & BACKEND_HOST);
+	if (!tunnel_source_known(p))
+		return end->is_pod ? drop(p, REASON_DSR_SOURCE) : STEP_PASS;
+	if (!end->is_pod && !ends_here(skb, p))
+		return STEP_PASS;
+	if (!(end->is_pod && is_alone()) && !carries_ours(skb, p))
+		return STEP_PASS;
+	return unwrap_whole(skb, p);
+}
+
+#endif
