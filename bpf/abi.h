@@ -204,6 +204,7 @@ struct frontend {
 	__u8 flags; /* enum frontend_flag */
 	struct selection outside; /* for clients out there */
 	struct selection inside; /* for clients on this node */
+	struct selection tunnelled; /* DSR: of this node, for tunnels that name it and no pod */
 	__u32 affinity; /* s for which a client keeps its backend, 0: no affinity */
 };
 
@@ -511,7 +512,7 @@ struct name {
 };
 
 _Static_assert(sizeof(struct frontend_key) == 20, "frontend_key");
-_Static_assert(sizeof(struct frontend) == 36, "frontend");
+_Static_assert(sizeof(struct frontend) == 48, "frontend");
 _Static_assert(sizeof(struct backend) == 36, "backend");
 _Static_assert(sizeof(struct flow4_key) == 16, "flow4_key");
 _Static_assert(sizeof(struct flow6_key) == 40, "flow6_key");

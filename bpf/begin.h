@@ -46,11 +46,19 @@ static __always_inline void flow_towards(const struct packet *p, struct flow *fl
 	flow->state = flow_first_state(p);
 }
 
+/* Among whom a client who is there may choose. */
+static __always_inline const struct selection *selection_of(const struct frontend *frontend, enum origin origin)
+{
+	if (origin == ORIGIN_POD)
+		return &frontend->inside;
+	return origin == ORIGIN_TUNNEL ? &frontend->tunnelled : &frontend->outside;
+}
+
 /* A flow that is known to nobody: choose its backend and record it. */
 static __noinline enum step flow_begin(void *ctx, struct packet *p, struct frontend *frontend, struct flow *flow,
 				       enum origin origin)
 {
-	const struct selection *from = origin == ORIGIN_POD ? &frontend->inside : &frontend->outside;
+	const struct selection *from = selection_of(frontend, origin);
 	bool hashes = is_hashed(frontend->scheduler);
 	__u32 hashed = hashes ? select_hashed(p, frontend, from) : 0;
 	__u32 id = frontend->affinity ? affinity_find(p, frontend, from) : 0;

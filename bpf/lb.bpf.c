@@ -179,8 +179,6 @@ int weir_up_in(struct __sk_buff *skb)
 					  : icmp_ingress(skb, &p, &flow, &action);
 		else if (step == STEP_NEXT)
 			step = to_endpoint(skb, &p, &end, &flow);
-		if (step == STEP_NEXT)
-			step = to_frontend(skb, &p, ORIGIN_TUNNEL, &flow);
 	} else if (parsed == PARSED_PORTS) {
 		step = to_frontend(skb, &p, ORIGIN_OUTSIDE, &flow);
 		if (step == STEP_NEXT)

@@ -22,7 +22,7 @@ enum {
 /* Where a client is, seen from this node. */
 enum origin {
 	ORIGIN_OUTSIDE,
-	ORIGIN_TUNNEL, /* outside, and another node has sent the packet here */
+	ORIGIN_TUNNEL, /* outside; another node has sent the packet here without a choice among the pods */
 	ORIGIN_POD,
 };
 

@@ -88,21 +88,13 @@ static __always_inline bool flow_continues(struct packet *p, struct flow *flow)
 	return true;
 }
 
-/* Node ports are served on every node's address; what comes from another node through a tunnel names that node's. */
-static __always_inline struct frontend *frontend_of_any_node(const struct packet *p)
-{
-	struct prefix_key node = { .bits = 128, .address = p->tuple.destination };
-
-	return bpf_map_lookup_elem(&weir_sources, &node) ? frontend_of_node_port(p) : NULL;
-}
-
 /* Is the packet, which goes on with no flow of ours, the other dataplane's? known: the entry that it has, or NULL. */
 static __always_inline bool left_to_another(const struct packet *p, struct flow *known)
 {
 	if (!is_anothers(p, known))
 		return false;
 	/* the client uses the port of a flow that has ended again: what follows is no more of that one */
-	if (known && known->kind == FLOW_FORWARD)
+	if (known && known->kind == FLOW_FORWARD && flow_restarts(p, known))
 		flow_forget(p->family, &p->tuple, known->nat_port);
 	return true;
 }
@@ -114,8 +106,6 @@ static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p,
 	struct flow *known;
 	enum step step;
 
-	if (!frontend && origin == ORIGIN_TUNNEL)
-		frontend = frontend_of_any_node(p);
 	if (!frontend)
 		return STEP_NEXT;
 	known = flow_find(p->family, &p->tuple);
@@ -127,7 +117,7 @@ static __noinline enum step to_frontend(struct __sk_buff *skb, struct packet *p,
 		return STEP_PASS;
 	if (!source_admitted(p, frontend))
 		return drop(p, REASON_SOURCE_RANGE);
-	if (!(origin == ORIGIN_POD ? frontend->inside.size : frontend->outside.size))
+	if (!selection_of(frontend, origin)->size)
 		return frontend->flags & FRONTEND_EXISTS && !is_midway(p) ? drop(p, REASON_NO_LOCAL_ENDPOINT)
 									  : refusal(p, REASON_NO_ENDPOINT);
 	step = flow_begin(skb, p, frontend, flow, origin);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What another node has sent here through a tunnel. One that names a pod has chosen that pod (BPF); one that names this node has
- * chosen the node alone (IPVS), and what is inside is served as if its client had come here.
+ * chosen the node alone (IPVS), and gets a pod of it: never one of another node, whose IPVS might send the packet back.
  */
 #ifndef WEIR_TUNNELLED_H
 #define WEIR_TUNNELLED_H
@@ -13,6 +13,14 @@ struct tunnel_end {
 	struct ip address;
 	bool is_pod;
 };
+
+/* Node ports are served on every node's address; what comes from another node through a tunnel names that node's. */
+static __always_inline struct frontend *frontend_of_any_node(const struct packet *p)
+{
+	struct prefix_key node = { .bits = 128, .address = p->tuple.destination };
+
+	return bpf_map_lookup_elem(&weir_sources, &node) ? frontend_of_node_port(p) : NULL;
+}
 
 static __always_inline struct frontend *frontend_tunnelled(const struct packet *p)
 {
@@ -30,7 +38,12 @@ static __always_inline struct local_backend *local_find(const struct frontend *f
 	return bpf_map_lookup_elem(&weir_local, &key);
 }
 
-/* Is the packet inside a tunnel one that we serve? An ICMP error is, about a flow that we know. */
+static __always_inline bool is_served_here(const struct flow *flow)
+{
+	return flow->kind == FLOW_FORWARD && flow->flags & FLOW_LOCAL;
+}
+
+/* Is the packet inside a tunnel one that we serve? An ICMP error is, about a flow of a backend here. */
 static __noinline bool is_served(struct __sk_buff *skb, struct packet *inner)
 {
 	struct quote q = {};
@@ -42,12 +55,12 @@ static __noinline bool is_served(struct __sk_buff *skb, struct packet *inner)
 			return false;
 		tuple_reverse(&answered, &q.tuple);
 		known = flow_find(inner->family, &answered);
-		return known && known->kind == FLOW_FORWARD;
+		return known && is_served_here(known);
 	}
 	if (!frontend_tunnelled(inner))
 		return false;
 	known = flow_find(inner->family, &inner->tuple);
-	return (known && known->kind == FLOW_FORWARD && !flow_restarts(inner, known)) || !left_to_another(inner, known);
+	return (known && is_served_here(known) && !flow_restarts(inner, known)) || !left_to_another(inner, known);
 }
 
 /* The same of a tunnel that is still closed. */
@@ -88,7 +101,7 @@ static __always_inline enum step unwrap_whole(struct __sk_buff *skb, struct pack
 	return STEP_NEXT;
 }
 
-/* To the endpoint that the other node has chosen, if that backs the frontend. STEP_NEXT: it has chosen this node alone. */
+/* To the endpoint that the other node has chosen, if that backs the frontend; to any of this node where it has chosen none. */
 static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p, struct tunnel_end *end, struct flow *flow)
 {
 	struct frontend *frontend = frontend_tunnelled(p);
@@ -96,19 +109,17 @@ static __noinline enum step to_endpoint(struct __sk_buff *skb, struct packet *p,
 	struct flow *known;
 	enum step step;
 
-	if (!local && end->is_pod)
+	if (!frontend || !(local || (!end->is_pod && frontend->tunnelled.size)))
 		return drop(p, REASON_DSR_FRONTEND);
 	p->reason = REASON_DECAPSULATED;
-	if (!local)
-		return STEP_NEXT;
 	known = flow_find(p->family, &p->tuple);
-	if (known && ip_equal(&known->address, &end->address) && known->flags & FLOW_LOCAL && flow_continues(p, known)) {
+	if (known && (!local || ip_equal(&known->address, &end->address)) && is_served_here(known) && flow_continues(p, known)) {
 		*flow = *known;
 		return STEP_FORWARD;
 	}
 	if (!source_admitted(p, frontend))
 		return drop(p, REASON_SOURCE_RANGE);
-	step = flow_begin_at(skb, p, frontend, local->backend, flow);
+	step = local ? flow_begin_at(skb, p, frontend, local->backend, flow) : flow_begin(skb, p, frontend, flow, ORIGIN_TUNNEL);
 	return step == STEP_NEXT ? STEP_FORWARD : step;
 }
 

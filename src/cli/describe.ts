@@ -127,7 +127,7 @@ export class Describer {
   }
 
   #frontend(frontend: Frontend, side: Side): Described {
-    const { service, kind, scheduler, forwarding, flags, affinity, outside, inside } = frontend;
+    const { service, kind, scheduler, forwarding, flags, affinity } = frontend;
     return {
       service: this.#service(service, side),
       kind: kindName(kind),
@@ -136,8 +136,9 @@ export class Describer {
       exists: (flags & FRONTEND_FLAG.EXISTS) !== 0,
       restricted: (flags & FRONTEND_FLAG.RANGES) !== 0,
       affinity,
-      outside: this.#selection(outside, frontend, side),
-      inside: this.#selection(inside, frontend, side),
+      outside: this.#selection(frontend.outside, frontend, side),
+      inside: this.#selection(frontend.inside, frontend, side),
+      tunnelled: this.#selection(frontend.tunnelled, frontend, side),
     };
   }
 

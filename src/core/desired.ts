@@ -193,6 +193,17 @@ function policyLists(
   return { outside: service.externalTrafficPolicy === 'Local' ? local : cluster, inside: cluster };
 }
 
+/** Among whom a node chooses for another one that has sent it a client's packet without choosing a pod. */
+export function backendsByTunnel(
+  { address, forwarding }: DesiredFrontend,
+  backends: readonly DesiredBackend[],
+): DesiredBackend[] {
+  if (forwarding !== 'dsr') return [];
+  return backends.filter(
+    (backend) => backend.local && backend.state === 'active' && familyOf(backend.address) === familyOf(address),
+  );
+}
+
 function frontendAddresses(
   service: Service,
   port: ServicePort,

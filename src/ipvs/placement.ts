@@ -6,7 +6,7 @@
  * the endpoints on this node; `node_ports` is the same for node ports, which name that other node's address. The first is found
  * by the frontend's address where that is ours to bind, else, and the others always, by a mark.
  */
-import type { DesiredBackend, DesiredFrontend, DesiredService } from '../core/desired.js';
+import { type DesiredBackend, type DesiredFrontend, type DesiredService, backendsByTunnel } from '../core/desired.js';
 import { type Family, familyOf, type Ip, type Prefix, type Protocol } from '../core/net.js';
 import type { Row } from '../core/plan.js';
 import { markName, type Marks } from './marks.js';
@@ -90,7 +90,7 @@ function placeFrontend(
   const refuses = (list: readonly RealServer[]): boolean => list.every(({ weight }) => weight === 0);
   if (isDsr(frontend)) {
     rows.push(row('dsr', '')); // besides the map: 6.1 and 5.10 let nobody ask a map whether it has a key
-    const own = backends.filter(isLocalActive(address)).map(masqueraded);
+    const own = backendsByTunnel(frontend, backends).map(masqueraded);
     const [variant, at] =
       kind === 'NodePort' ? (['node_ports', portKey(frontend)] as const) : (['tunnelled', key] as const);
     serve(variant, own, at);
@@ -129,10 +129,6 @@ function isReached({ local, address }: DesiredBackend, { forwarding }: DesiredFr
 
 function masqueraded({ address, port, weight }: DesiredBackend): RealServer {
   return { address, port, method: 'masq', weight };
-}
-
-function isLocalActive(frontend: Ip): (backend: DesiredBackend) => boolean {
-  return ({ local, state, address }) => local && state === 'active' && familyOf(address) === familyOf(frontend);
 }
 
 function sameServers(a: readonly RealServer[], b: readonly RealServer[]): boolean {

@@ -1,5 +1,11 @@
 /** From desired services to map rows: numbers instead of names, bytes instead of objects. */
-import type { DesiredBackend, DesiredFrontend, DesiredService, FrontendKind } from '../core/desired.js';
+import {
+  backendsByTunnel,
+  type DesiredBackend,
+  type DesiredFrontend,
+  type DesiredService,
+  type FrontendKind,
+} from '../core/desired.js';
 import { maglevSize, maglevTable } from '../core/maglev.js';
 import type { Forwarding, Scheduler } from '../core/model.js';
 import { familyOf, formatSocket, type Ip, mappedBits, type Prefix, PROTOCOL_NUMBER } from '../core/net.js';
@@ -78,7 +84,7 @@ export interface Numbering {
   /** First chunk of the range that holds these words: the one in use where it does already, else a new one. */
   chunk(place: SelectionPlace, words: Uint32Array): number;
 }
-export type Side = 'outside' | 'inside';
+export type Side = 'outside' | 'inside' | 'tunnelled';
 
 /** Whose selection it is, and how it is read. */
 export interface SelectionPlace {
@@ -136,7 +142,7 @@ export function encodeService(service: DesiredService, numbering: Numbering): Ro
     const ids = new Map<DesiredBackend, number>();
     for (const backend of port.backends) encodeBackend(rows, ids, id, backend, numbering);
     const tables = new Map<string, Selection>();
-    for (const frontend of port.frontends) encodeFrontend(rows, id, frontend, ids, tables, numbering);
+    for (const frontend of port.frontends) encodeFrontend(rows, id, frontend, port.backends, ids, tables, numbering);
     for (const range of port.sourceRanges) rows.push(rangeRow(id, range));
   }
   return rows;
@@ -180,6 +186,7 @@ function encodeFrontend(
   rows: Row[],
   service: number,
   frontend: DesiredFrontend,
+  backends: readonly DesiredBackend[],
   ids: ReadonlyMap<DesiredBackend, number>,
   tables: Map<string, Selection>,
   numbering: Numbering,
@@ -206,12 +213,15 @@ function encodeFrontend(
     affinity,
     outside: select('outside', frontend.outside),
     inside: select('inside', frontend.inside),
+    tunnelled: select('tunnelled', backendsByTunnel(frontend, backends)),
   };
   rows.push({ table: 'weir_frontends', key, value: bytes(frontendCodec, value) });
   if (frontend.virtual) rows.push(row('weir_vips', [ipCodec, address], [u32Codec, 1]));
   if (frontend.kind === 'NodePort') {
+    /* nobody out there may choose by it */
+    const outside = { chunk: 0, size: 0, backends: 0 };
     const any = { address: ANY_NODE[familyOf(address)], port, protocol };
-    rows.push(row('weir_frontends', [frontendKeyCodec, any], [frontendCodec, value]));
+    rows.push(row('weir_frontends', [frontendKeyCodec, any], [frontendCodec, { ...value, outside }]));
   }
 }
 

@@ -3,7 +3,7 @@ import type { Ip } from '../core/net.js';
 import { type Codec, ipCodec, readBytes, readIp, readText, u32Codec, writeBytes, writeIp, writeText } from './codec.js';
 
 /** Of everything below that decides what bytes mean; kept in weir_config. */
-export const LAYOUT_HASH = 0x527bd1bc;
+export const LAYOUT_HASH = 0x2af22341;
 
 export const WEIR_SLOTS_PER_CHUNK = 64;
 export const WEIR_CHUNKS_PER_SEGMENT = 16384;
@@ -975,7 +975,7 @@ export const selectionCodec: Codec<Selection> = {
   decode: decodeSelection,
 };
 
-/** struct frontend, 36 bytes */
+/** struct frontend, 48 bytes */
 export interface Frontend {
   readonly service: number;
   readonly kind: number;
@@ -984,6 +984,7 @@ export interface Frontend {
   readonly flags: number;
   readonly outside: Selection;
   readonly inside: Selection;
+  readonly tunnelled: Selection;
   readonly affinity: number;
 }
 
@@ -995,7 +996,8 @@ export function encodeFrontend(value: Frontend, buffer: Buffer, offset = 0): voi
   buffer.writeUInt8(value.flags, offset + 7);
   encodeSelection(value.outside, buffer, offset + 8);
   encodeSelection(value.inside, buffer, offset + 20);
-  buffer.writeUInt32LE(value.affinity, offset + 32);
+  encodeSelection(value.tunnelled, buffer, offset + 32);
+  buffer.writeUInt32LE(value.affinity, offset + 44);
 }
 
 export function decodeFrontend(buffer: Buffer, offset = 0): Frontend {
@@ -1007,13 +1009,14 @@ export function decodeFrontend(buffer: Buffer, offset = 0): Frontend {
     flags: buffer.readUInt8(offset + 7),
     outside: decodeSelection(buffer, offset + 8),
     inside: decodeSelection(buffer, offset + 20),
-    affinity: buffer.readUInt32LE(offset + 32),
+    tunnelled: decodeSelection(buffer, offset + 32),
+    affinity: buffer.readUInt32LE(offset + 44),
   };
 }
 
 export const frontendCodec: Codec<Frontend> = {
   name: 'frontend',
-  size: 36,
+  size: 48,
   encode: encodeFrontend,
   decode: decodeFrontend,
 };
@@ -1674,7 +1677,7 @@ export const MAPS = {
     name: 'weir_frontends',
     type: 1,
     keySize: 20,
-    valueSize: 36,
+    valueSize: 48,
     maxEntries: 262144,
     flags: 1,
     key: frontendKeyCodec,

@@ -154,7 +154,7 @@ export class ServiceTables {
       const value = decodeFrontend(Buffer.from(row.value, 'latin1'));
       const alike = hashed ? isHashed(value.scheduler) : value.scheduler === scheduler;
       if (!alike || value.affinity > 0 !== affinity > 0) continue;
-      for (const selection of hashed ? [value.outside, value.inside] : [value[side]]) {
+      for (const selection of hashed ? [value.outside, value.inside, value.tunnelled] : [value[side]]) {
         const { chunk } = selection;
         if (chunk === 0 || wordsOf(value, selection) !== words.length) continue;
         if (!before.has(rowKey(slotsRow(chunk, words.length)))) continue; // not a range of the arena, or somebody else's
@@ -270,7 +270,7 @@ export class ServiceTables {
   }
 
   #adoptSlots(service: string, frontend: Frontend): void {
-    for (const selection of [frontend.outside, frontend.inside]) {
+    for (const selection of [frontend.outside, frontend.inside, frontend.tunnelled]) {
       const { chunk } = selection;
       if (chunk === 0) continue;
       const words = wordsOf(frontend, selection);

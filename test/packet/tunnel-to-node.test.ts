@@ -1,5 +1,6 @@
-/** A tunnel that names this node, not a pod of it: another node's IPVS has chosen the node, and this one chooses the backend. */
+/** A tunnel that names this node, not a pod of it: another node's IPVS has chosen the node, and this one chooses the pod. */
 import { STAGE } from '../../src/maps/layout.js';
+import type { Fields } from './decode.js';
 import { happened, passedUntouched } from './expect.js';
 import { icmpError, type Packet, tcp, tunnelled, udp } from './frames.js';
 import type { World } from './harness.js';
@@ -17,7 +18,7 @@ const opened = (r: Roster, packet: Packet): Packet => packet.to(end(r.pod1, 8080
 const leave = (world: World): void => world.configure({ stage: STAGE.LEAVING });
 const join = (world: World): void => world.configure({ stage: STAGE.JOINING, stageUntil: LATER });
 
-both('what is inside goes to a pod of this node as if its client had come here', (t, world, r) => {
+both('what is inside goes to a pod of this node', (t, world, r) => {
   world.serve(
     { frontends: [r.vip], endpoints: [r.pod1], ...DSR },
     { name: 'dns', protocol: 'UDP', frontends: [r.vip], endpoints: [r.pod1], ...DSR },
@@ -31,11 +32,36 @@ both('what is inside goes to a pod of this node as if its client had come here',
   happened(t, back, { verdict: 'TC_ACT_OK', packet: reply.from(end(r.vip, 80)), counters: { reply: 1 } });
 });
 
-both('a backend of another node gets it by a tunnel that names the backend', (t, world, r) => {
-  world.serve({ frontends: [r.vip], endpoints: [r.remote[0]], ...DSR });
+both('it goes to a pod of this node alone: another node could send it back', (t, world, r) => {
+  for (const scheduler of ['maglev', 'rr', 'lc', 'sh'] as const) {
+    world.serve({ frontends: [r.vip], endpoints: [...r.remote, r.pod1], scheduler, ...DSR });
+    for (let port = 40000; port < 40008; port++) {
+      const packet = request(r).from(end(r.client, port));
+      const outcome = world.run('weir_up_in', tunnelled(r.node2, r.node, packet));
+      happened(t, outcome, { verdict: SENT, packet: opened(r, packet), counters: { decapsulated: 1 } });
+    }
+    world.seen.forget();
+  }
+});
+
+both('it is spread over the pods of this node, and each connection keeps its own', (t, world, r) => {
+  world.serve({ frontends: [r.vip], endpoints: [...r.remote, r.pod1, r.pod2], scheduler: 'rr', ...DSR });
+  const ports = [40000, 40001, 40002, 40003];
+  const went = (flag: 'SYN' | 'ACK'): unknown[] =>
+    ports.map((port) => {
+      const packet = tcp(end(r.client, port), end(r.vip, 80), flag);
+      return (world.run('weir_up_in', tunnelled(r.node2, r.node, packet)).packet['ip'] as Fields)['destination'];
+    });
+  const first = went('SYN');
+  t.deepEqual(first.toSorted(), [r.pod1, r.pod1, r.pod2, r.pod2].toSorted());
+  t.deepEqual(went('ACK'), first);
+});
+
+both('without a pod here it is dropped without a word: its client asks again', (t, world, r) => {
+  world.serve({ frontends: [r.vip], endpoints: r.remote, ...DSR });
   const outcome = world.run('weir_up_in', tunnelled(r.node2, r.node, request(r)));
-  const packet = tunnelled(r.node, r.remote[0], request(r)).identification(0);
-  happened(t, outcome, { verdict: SENT, packet, counters: { 'forwarded-dsr': 1 } });
+  happened(t, outcome, { verdict: 'TC_ACT_SHOT', counters: { 'dsr-frontend': 1 }, drops: ['dsr-frontend'] });
+  t.deepEqual(world.seen.flows(), []);
 });
 
 both('a node port has the address of the node that the client reached', (t, world, r) => {
