@@ -21,7 +21,7 @@ interface Asked extends Visit {
   readonly backend: string;
 }
 
-export class Conversations implements Disposable {
+export class Conversations implements AsyncDisposable {
   readonly #held: readonly Held[];
   readonly #asked: readonly Asked[];
   /** Two questions at once cannot have the same port. */
@@ -67,7 +67,7 @@ export class Conversations implements Disposable {
 
   /** Ends the connections, and asks nothing more. */
   async end(): Promise<void> {
-    this[Symbol.dispose]();
+    await this[Symbol.asyncDispose]();
     for (const { who, id } of this.#held) await who.releases(id);
   }
 
@@ -75,9 +75,10 @@ export class Conversations implements Disposable {
     for (const { who, id } of this.#held) assert.match(await who.fails(who.speaks(id)), /ECONNRESET|ended|closed/i);
   }
 
-  /** Lets the datagrams rest. */
-  [Symbol.dispose](): void {
+  /** Lets the datagrams rest, once those under way are answered. */
+  async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#pulse);
+    await this.#turn;
   }
 
   #askAgain(): Promise<void> {

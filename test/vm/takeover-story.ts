@@ -57,8 +57,8 @@ assert.doesNotMatch(a.run('ip', 'link'), /weir-/);
 await first.goOn();
 await third.goOn();
 
-first[Symbol.dispose]();
-third[Symbol.dispose]();
+await first[Symbol.asyncDispose]();
+await third[Symbol.asyncDispose]();
 const last = await becomes('ipvs', '--drain-timeout=1s');
 await last.says(/takeover: the time is over, connections=\d+/, 20_000);
 await last.says(/takeover: complete/, 20_000);

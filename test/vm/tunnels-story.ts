@@ -16,14 +16,14 @@ const visits = [
   { who: client, host: FRONTENDS.v4.node, port: 30080, datagrams: 30053 },
   { who: client, host: FRONTENDS.v6.node, port: 30080, datagrams: 30053 },
 ];
-using first = await Conversations.begin('begun with BPF', visits, 5001);
+await using first = await Conversations.begin('begun with BPF', visits, 5001);
 await change('ipvs');
 await first.goOn();
-using second = await Conversations.begin('begun with IPVS', visits, 5021);
+await using second = await Conversations.begin('begun with IPVS', visits, 5021);
 await change('bpf');
 await first.goOn();
 await second.goOn();
-using third = await Conversations.begin('begun with BPF again', visits, 5041);
+await using third = await Conversations.begin('begun with BPF again', visits, 5041);
 await third.goOn();
 
 /** One node after the other; between them each kind of tunnel meets a node that speaks the other. */
