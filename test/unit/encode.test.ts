@@ -221,6 +221,21 @@ for (const { family, vip, other, cluster, local, remote } of FAMILIES) {
     t.is(nowhere.of('slots').length, 0);
   });
 
+  test(`by DSR a node also chooses among its own active backends alone, for tunnels that name it (${family})`, (t) => {
+    const ending = endpoint(vip, { nodeName: 'node-1', ready: false, serving: true, terminating: true });
+    const backends = [slice('web', [endpoint(local, { nodeName: 'node-1' }), remote, ending])];
+    const dsr = { 'weir.io/forwarding': 'dsr' };
+    const { frontend, numbering } = encode({ externalIps: ips(other), annotations: dsr }, backends);
+    const { tunnelled } = frontend(other);
+    t.is(tunnelled.backends, 1);
+    const chosen = [...new Set(numbering.ranges[tunnelled.chunk - 1000])].map((id) => numbering.backends[id - 101]);
+    t.deepEqual(chosen, [`1 ${ip(local)} 8080`]);
+    const none = { chunk: 0, size: 0, backends: 0 };
+    t.deepEqual(encode({ externalIps: ips(other) }, backends).frontend(other).tunnelled, none);
+    const elsewhere = encode({ externalIps: ips(other), annotations: dsr }, [slice('web', [remote])]);
+    t.deepEqual(elsewhere.frontend(other).tunnelled, none);
+  });
+
   test(`a node port also stands under no address, for tunnelled packets to any node's and for loopback (${family})`, (t) => {
     const fields = { ports: [{ ...HTTP, nodePort: 30080 }], annotations: { 'weir.io/forwarding': 'dsr' } };
     const { of } = encode(fields, BOTH, { nodePortAddresses: ips(vip) });
