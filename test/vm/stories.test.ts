@@ -56,6 +56,7 @@ const BPF: readonly Story[] = [
   packet('least', '*'),
   packet('decapsulation', 'options that make no sense*'),
   packet('takeover', '*'),
+  packet('tunnel-to-node', '*'),
   SCTP,
   own('vlan-story', 'nodes on a VLAN of a trunk serve their clients', 1800),
 ];
