@@ -187,6 +187,24 @@ test('so it is after a crash between any two writes, whoever comes then and what
   t.pass();
 });
 
+test('a pod that comes to a kept set does not meet what that still says of a class that goes', (t) => {
+  const empty: PolicySet = { direction: 'ingress', policies: ['shop/x'], action: 'drop', entries: [] };
+  const rule = { protocol: 'TCP', port: 0, bits: 0, rule: 'NetworkPolicy shop/x ingress[0]' } as const;
+  const sets = new Map([
+    ['s', { ...empty, entries: [{ ...rule, class: 'a' }] }],
+    ['t', empty],
+  ]);
+  const subjects = (name: string): Map<Ip, Subject> =>
+    new Map([
+      [PODS[2]!, { pod: 'shop/pod', ingress: name }],
+      [PODS[1]!, { pod: 'shop/pod', auditIngress: 't' }],
+    ]);
+  const lab = new Lab();
+  go(t, lab, { classes: new Map([['10.0.0.1/32', 'a']]), sets, subjects: subjects('s'), own: new Set() });
+  lab.forget();
+  go(t, lab, { classes: new Map(), sets, subjects: subjects('t'), own: new Set() });
+});
+
 test('nothing is written where nothing has changed, by the same agent or by the next', (t) => {
   fc.assert(
     fc.property(desired, desired, (first, second) => {

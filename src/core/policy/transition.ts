@@ -46,8 +46,10 @@ export function transition(
 ): Transition {
   const classes = planClasses(from, to.classes, own, memory.classes, numbers);
   const sets = matchSets(from, to, classes, memory.sets, numbers);
-  classes.settle(sets.replaced, sets.fresh.size > 0);
   const endpoints = endpointSteps(from, to.subjects, sets.ids);
+  /* who comes from another set must not meet what the kept one still says of classes that go */
+  const moves = endpoints.some(({ ip, sets: next }) => next !== undefined && from.endpoints.has(ip));
+  classes.settle(sets.replaced, sets.fresh.size > 0 || moves);
   const before = [...ruleSteps(from, to, classes, sets), ...setSteps(from, to, classes, sets), ...classes.flips()];
   const after = [...classes.merges(), ...removals(from, to, classes, sets)];
   return { before, endpoints, after, memory: { classes: classes.homes(), sets: sets.ids } };
