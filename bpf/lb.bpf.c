@@ -65,16 +65,6 @@ static __always_inline bool has_ethernet(struct __sk_buff *skb)
 	return !device || !(device->flags & DEVICE_L3);
 }
 
-/* What is the matter with a packet that could not be read; STEP_PASS where that is not ours to judge. */
-static __always_inline must_use enum step unreadable(struct packet *p, enum parsed parsed)
-{
-	if (parsed == PARSED_MALFORMED)
-		return drop(p, REASON_MALFORMED);
-	if (parsed == PARSED_TOO_MANY_HEADERS)
-		return drop(p, REASON_EXTENSION_HEADERS);
-	return STEP_PASS;
-}
-
 /* The flow's packet as XDP may send it; STEP_PASS leaves it to TC, which finds the flow recorded. */
 static __always_inline must_use enum step xdp_forward(struct xdp_md *ctx, struct packet *p, struct flow *flow, long *action)
 {

@@ -231,4 +231,14 @@ static __always_inline must_use enum parsed parse_ethernet(struct packet *p, voi
 	return parse_network(p, data, end, eth->h_proto);
 }
 
+/* What is the matter with a packet that could not be read; STEP_PASS where that is not ours to judge. */
+static __always_inline must_use enum step unreadable(struct packet *p, enum parsed parsed)
+{
+	if (parsed == PARSED_MALFORMED)
+		return drop(p, REASON_MALFORMED);
+	if (parsed == PARSED_TOO_MANY_HEADERS)
+		return drop(p, REASON_EXTENSION_HEADERS);
+	return STEP_PASS;
+}
+
 #endif

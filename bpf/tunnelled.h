@@ -89,16 +89,16 @@ static __noinline bool ends_here(struct __sk_buff *skb, struct packet *p)
 static __always_inline enum step unwrap_whole(struct __sk_buff *skb, struct packet *p)
 {
 	enum parsed parsed = unwrap(skb, p);
+	enum step step;
 
 	if (p->fragment)
 		parsed = recall_ports(p, parsed);
-	if (parsed == PARSED_MALFORMED)
-		return drop(p, REASON_MALFORMED);
-	if (parsed == PARSED_TOO_MANY_HEADERS)
-		return drop(p, REASON_EXTENSION_HEADERS);
-	if (parsed != PARSED_PORTS && parsed != PARSED_ICMP)
-		return drop(p, p->fragment == FRAGMENT_LOST ? REASON_FRAGMENT : REASON_DSR_FRONTEND);
-	return STEP_NEXT;
+	if (parsed == PARSED_PORTS || parsed == PARSED_ICMP)
+		return STEP_NEXT;
+	step = unreadable(p, parsed);
+	if (step != STEP_PASS)
+		return step;
+	return drop(p, p->fragment == FRAGMENT_LOST ? REASON_FRAGMENT : REASON_DSR_FRONTEND);
 }
 
 /* To the endpoint that the other node has chosen, if that backs the frontend; to any of this node where it has chosen none. */

@@ -42,6 +42,10 @@ const ROWS = toRows([
   row('cluster6', '::/0'),
 ]);
 
+function loadNft(space: string, text: string): void {
+  execFileSync('ip', ['netns', 'exec', space, '/usr/sbin/nft', '-f', '-'], { input: text });
+}
+
 test('rows of every set and map are read back as they were written, and changed one by one', (t) => {
   const space = `nft-${process.pid}`;
   run('ip', 'netns', 'add', space);
@@ -91,8 +95,7 @@ test('what a service refuses or drops is answered as it should be, and remembere
     row('inside_devices', 'lo'),
   ];
   const serviceCidr = [{ address: ip('10.96.0.0'), bits: 12 }];
-  const load = (text: string): Buffer =>
-    execFileSync('ip', ['netns', 'exec', node.space, '/usr/sbin/nft', '-f', '-'], { input: text });
+  const load = (text: string): void => loadNft(node.space, text);
   load(wholeTable(toRows(rows), { ...OPTIONS, serviceCidr }));
 
   const tcp = (who: Inhabitant, host: string, port: number): Promise<string> =>
@@ -163,8 +166,7 @@ test('a connection ends with the last backend that has any, and not before', asy
   await server.serve(80);
   const key = `${vip} . tcp . 80`;
   const rows = [row('vips4', vip), row('services4', key)];
-  const load = (text: string): Buffer =>
-    execFileSync('ip', ['netns', 'exec', node.space, '/usr/sbin/nft', '-f', '-'], { input: text });
+  const load = (text: string): void => loadNft(node.space, text);
   load(wholeTable(toRows(rows), OPTIONS));
   const held = await world.client.holds(vip, 80);
   load(tableChanges(plan(toRows([]), toRows([row('refused_outside4', key, 'goto no_local_endpoint')]), {})));
@@ -199,8 +201,7 @@ test('what another node sends through a tunnel to nobody here is dropped without
     ...[row('vips4', vip), row('services4', `${vip} . tcp . 80`), row('services4', `${vip} . udp . 53`)],
     ...[row('tunnel_sources4', asked), row('services4', `${asked} . tcp . 30080`)],
   ];
-  const load = (text: string): Buffer =>
-    execFileSync('ip', ['netns', 'exec', node.space, '/usr/sbin/nft', '-f', '-'], { input: text });
+  const load = (text: string): void => loadNft(node.space, text);
   load(wholeTable(toRows(rows), OPTIONS));
   const held = await client.holds(vip, 80);
   const gone = ['tcp . 80', 'udp . 53'].map((port) =>
@@ -230,7 +231,7 @@ test('what another node sends through a tunnel to nobody here is dropped without
   );
 });
 
-/** Hears what comes in tunnels to a network namespace, until it is told to stop; each word once. */
+/** Prints the last eight bytes of what comes in tunnels to a network namespace, until whoever started it ends. */
 const EARS = `
 import select, socket, sys
 ears = [socket.socket(socket.AF_INET, socket.SOCK_RAW, 4), socket.socket(socket.AF_INET6, socket.SOCK_RAW, 41)]
@@ -251,9 +252,7 @@ test('a tunnel that names a pod of this node ends at the node, if it comes from 
     ...[row('tunnel_ends4', pod.v4, '10.0.0.1'), row('tunnel_ends6', pod.v6, 'fd00::1')],
     ...[row('tunnel_sources4', '10.9.0.10'), row('tunnel_sources6', 'fd00:9::10')],
   ];
-  execFileSync('ip', ['netns', 'exec', node.space, '/usr/sbin/nft', '-f', '-'], {
-    input: wholeTable(toRows(rows), OPTIONS),
-  });
+  loadNft(node.space, wholeTable(toRows(rows), OPTIONS));
   const heard = { node: '', pod: '' };
   for (const [who, space] of [['node', node.space] as const, ['pod', pod.inhabitant.space] as const]) {
     const ears = spawn('ip', ['netns', 'exec', space, 'python3', '-c', EARS]);
