@@ -34,7 +34,7 @@ import { linksOf, NodeInputs } from './ipvs-node.js';
 import { countedReasons } from './ipvs-reasons.js';
 import { applySettings } from './ipvs-settings.js';
 import { ServiceTable } from './ipvs-table.js';
-import { IpvsWatch } from './ipvs-watch.js';
+import { IpvsWatch, type Part } from './ipvs-watch.js';
 import type { Log } from './log.js';
 import { NftFirewall } from './nft-firewall.js';
 import type { NodeFacts, Plane } from './plane.js';
@@ -118,14 +118,14 @@ export class IpvsPlane implements Plane {
 
   run(before: () => void): void {
     this.#timer = setInterval(() => {
-      this.#watch.touch(); // what is read next is all
+      this.#watch.touch();
       this.#stale = true;
       before();
     }, INTERVAL);
   }
 
   follow(facts: NodeFacts): number {
-    if (linksOf(facts) !== linksOf(this.#facts)) this.#watch.touch();
+    if (linksOf(facts) !== linksOf(this.#facts)) this.#watch.touch('services');
     this.#facts = facts;
     if (facts.nodes) {
       const addresses = [...facts.nodes.values()].map((node) => [node.name, node.internalIps] as const);
@@ -185,8 +185,9 @@ export class IpvsPlane implements Plane {
 
   /** Looks where anything has happened. The next `follow` undoes what another hand has done. */
   inspect(): readonly string[] {
-    if (!this.#watch.changed()) return [];
-    const changes = this.#look();
+    const parts = this.#watch.changed();
+    if (parts.size === 0) return [];
+    const changes = this.#look(parts);
     const faults = this.#firewall.faults();
     if (changes.length === 0) return faults;
     this.#log('warn', `another program has changed what is Weir's: put back: ${summaryOf(changes)}`);
@@ -241,11 +242,16 @@ export class IpvsPlane implements Plane {
   }
 
   /** What is not as we left it. */
-  #look(): string[] {
-    const known = this.#kernel;
+  #look(parts: ReadonlySet<Part>): string[] {
+    const changes: string[] = [];
     try {
-      this.#kernel = readKernel(this.#proxy);
-      return [...foreignChanges(known, this.#kernel), ...this.#firewall.recover()];
+      if (parts.has('services')) {
+        const known = this.#kernel;
+        this.#kernel = readKernel(this.#proxy);
+        changes.push(...foreignChanges(known, this.#kernel));
+      }
+      if (parts.has('policies')) changes.push(...this.#firewall.recover());
+      return changes;
     } catch (error) {
       this.#watch.touch(); // to be read again, and to be told until it can be
       throw error;

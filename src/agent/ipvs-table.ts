@@ -32,7 +32,7 @@ export class ServiceTable {
     const fresh = [...rows.values()].filter((row) => comesFirst(row) && !kernel.rows.has(rowKey(row)));
     if (fresh.length === 0 || !this.#isIntact(kernel, versionSet(this.#optionsAt(uplinks))))
       return { kernel, writes: 0 };
-    applyRuleset(tableChanges(fresh.map((row) => ({ op: 'put', row, before: undefined }))));
+    applyRuleset(TABLE, tableChanges(fresh.map((row) => ({ op: 'put', row, before: undefined }))));
     return { kernel: { ...kernel, rows: new Map([...kernel.rows, ...toRows(fresh)]) }, writes: fresh.length };
   }
 
@@ -42,7 +42,7 @@ export class ServiceTable {
     const writes = plan(kernel.rows, rows, {});
     const version = versionSet(options);
     const isIntact = this.#isIntact(kernel, version);
-    applyRuleset(isIntact ? tableChanges(writes) : wholeTable(rows, options));
+    applyRuleset(TABLE, isIntact ? tableChanges(writes) : wholeTable(rows, options));
     if (!isIntact) this.#made = readChains(TABLE);
     return { kernel: { ...kernel, rows, version, chains: this.#made }, writes: writes.length + (isIntact ? 0 : 1) };
   }

@@ -1,31 +1,57 @@
-/** Whether anybody has been at what IPVS and nftables hold, told without reading all of it. */
+/** Whether anybody has been at what IPVS and nftables hold, told without reading it. */
 import { readFileSync } from 'node:fs';
 import { monitorRules } from '../host/monitor.js';
+import { Generations } from '../ipvs/generations.js';
+import { ownTransactions } from '../ipvs/nft.js';
+import { BRIDGE_TABLE } from '../ipvs/policy-bridge.js';
+import { TABLE as POLICY_TABLE } from '../ipvs/policy-table.js';
+import { TABLE } from '../ipvs/ruleset.js';
 
-/** ms in which several changes of nftables are one. */
-const DELAY = 100;
+/** What is read as one: virtual servers with the table `weir` and their addresses, or the tables of policies. */
+export type Part = 'services' | 'policies';
+
+const PARTS: readonly Part[] = ['services', 'policies'];
+
+const PART_OF: ReadonlyMap<string, Part> = new Map([
+  [TABLE, 'services'],
+  [POLICY_TABLE, 'policies'],
+  [BRIDGE_TABLE, 'policies'],
+]);
 
 export class IpvsWatch implements Disposable {
   readonly #monitor: Disposable;
+  readonly #generations = new Generations(ownTransactions);
   #servers = '';
-  #touched = true;
+  #touched = new Set<Part>(PARTS);
 
   constructor() {
-    this.#monitor = monitorRules(DELAY, () => this.touch());
+    this.#monitor = monitorRules((line) => this.#heard(line));
   }
 
   /** Something has happened: the next `changed` says so. */
-  touch(): void {
-    this.#touched = true;
+  touch(...parts: readonly Part[]): void {
+    for (const part of parts.length > 0 ? parts : PARTS) this.#touched.add(part);
   }
 
-  /** Whether anything has changed since the last call, by us or by others. */
-  changed(): boolean {
+  /** What has changed since the last call: tables by others, virtual servers by whomever. */
+  changed(): ReadonlySet<Part> {
     const servers = virtualServers();
-    const changed = this.#touched || servers !== this.#servers;
+    if (servers !== this.#servers) this.touch('services');
     this.#servers = servers;
-    this.#touched = false;
+    const changed = this.#touched;
+    this.#touched = new Set();
     return changed;
+  }
+
+  #heard(line: string | undefined): void {
+    const tables = this.#generations.heard(line, Date.now());
+    if (tables === 'all') this.touch();
+    else for (const table of tables) this.#touchTable(table);
+  }
+
+  #touchTable(table: string): void {
+    const part = PART_OF.get(table);
+    if (part) this.touch(part);
   }
 
   [Symbol.dispose](): void {

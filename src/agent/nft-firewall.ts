@@ -68,7 +68,7 @@ export class NftFirewall {
     const rows = bridgeRows(known, roles.pods, bindings(network, roles.pods, known));
     const { text, whole } = bridgeChange(this.#bridge, this.#bridgeMade, rows);
     if (text === '') return 0;
-    applyRuleset(text);
+    applyRuleset(BRIDGE_TABLE, text);
     if (whole) this.#bridgeMade = readChains(BRIDGE_TABLE);
     this.#bridge = { rows, version: bridgeVersion(), chains: this.#bridgeMade };
     return 1;

@@ -1,32 +1,43 @@
-/** Tells when something of the node's changes, by a program that says a word each time; it is started again should it end. */
+/** Tells when something of the node's changes, by a program that says a line each time; it is started again should it end. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 
 const RESTART_DELAY = 1000;
 
-/** The node's links, addresses, routes and neighbours. */
+/** The node's links, addresses, routes and neighbours. Calls `changed` once for all that happens within `delay` ms. */
 export function monitorNetwork(delay: number, changed: () => void): Disposable {
-  return new Monitor(['ip', '-o', 'monitor', 'link', 'address', 'route', 'neigh'], delay, changed);
+  let pending: NodeJS.Timeout | undefined;
+  const monitor = new Monitor(['ip', '-o', 'monitor', 'link', 'address', 'route', 'neigh'], () => {
+    pending ??= setTimeout(() => {
+      pending = undefined;
+      changed();
+    }, delay);
+  });
+  return {
+    [Symbol.dispose]() {
+      monitor[Symbol.dispose]();
+      clearTimeout(pending);
+    },
+  };
 }
 
-/** The tables of nftables, whoever changes them. */
-export function monitorRules(delay: number, changed: () => void): Disposable {
-  return new Monitor(['nft', 'monitor'], delay, changed);
+/** The tables of nftables, whoever changes them. `heard` gets each line, undefined where some may have been missed. */
+export function monitorRules(heard: Heard): Disposable {
+  return new Monitor(['nft', 'monitor'], heard);
 }
+
+type Heard = (line: string | undefined) => void;
 
 class Monitor implements Disposable {
   readonly #command: readonly [program: string, ...args: string[]];
-  readonly #delay: number;
-  readonly #changed: () => void;
+  readonly #heard: Heard;
   #child: ChildProcess | undefined;
   #restart: NodeJS.Timeout | undefined;
-  #pending: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  /** Calls changed once for all that happens within `delay` ms. */
-  constructor(command: readonly [program: string, ...args: string[]], delay: number, changed: () => void) {
+  constructor(command: readonly [program: string, ...args: string[]], heard: Heard) {
     this.#command = command;
-    this.#delay = delay;
-    this.#changed = changed;
+    this.#heard = heard;
     this.#start();
   }
 
@@ -35,26 +46,20 @@ class Monitor implements Disposable {
     const args = ['--pdeathsig', 'KILL', '--', ...this.#command];
     const child = spawn('setpriv', args, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child = child;
-    child.stdout.on('data', () => this.#happened());
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      if (!this.#stopped) this.#heard(line);
+    });
     child.on('error', () => undefined); // its absence shows when what it tells of is read
     child.on('close', () => {
       if (this.#stopped) return;
-      this.#happened(); // something may have been missed
+      this.#heard(undefined);
       this.#restart = setTimeout(() => this.#start(), RESTART_DELAY);
     });
-  }
-
-  #happened(): void {
-    this.#pending ??= setTimeout(() => {
-      this.#pending = undefined;
-      this.#changed();
-    }, this.#delay);
   }
 
   [Symbol.dispose](): void {
     this.#stopped = true;
     clearTimeout(this.#restart);
-    clearTimeout(this.#pending);
     this.#child?.kill('SIGKILL');
   }
 }

@@ -3,13 +3,19 @@ import type { Row } from '../core/plan.js';
 import { toRows } from '../core/plan.js';
 import { WeirError } from '../errors.js';
 import { type ChainDigests, chainDigests, type ListedChains } from './chains.js';
+import { OwnTransactions } from './generations.js';
 import { isLeft, type RecordElement, recordElements } from './records.js';
 import { TABLE } from './ruleset.js';
 import { runTool } from './tools.js';
 
-/** Applies all or nothing. */
-export function applyRuleset(text: string): void {
-  if (text !== '') runTool('nft', ['-f', '-'], text);
+/** For who listens to what becomes of tables. */
+export const ownTransactions = new OwnTransactions();
+
+/** Changes a table, all or nothing. */
+export function applyRuleset(table: string, text: string): void {
+  if (text === '') return;
+  runTool('nft', ['-f', '-'], text);
+  ownTransactions.made(table, Date.now());
 }
 
 /** Would the kernel take it? Changes nothing. */
@@ -24,7 +30,7 @@ export function accepts(text: string): boolean {
 }
 
 export function removeTable(table: string): void {
-  applyRuleset(`delete table ${table}\n`);
+  applyRuleset(table, `delete table ${table}\n`);
 }
 
 /** What nft -j tells of a table; undefined where there is none. */

@@ -42,7 +42,7 @@ export class PolicyTables {
     const { text, size, chains } = policyChange(have, want, this.#made);
     if (intact && size === 0) return 0;
     const grace = this.#kernel.version === '' ? this.#options.takeoverGrace / 1000 : 0;
-    applyRuleset(intact ? text : emptyTable(this.#options, grace) + text);
+    applyRuleset(TABLE, intact ? text : emptyTable(this.#options, grace) + text);
     if (!intact || chains > 0) this.#made = readChains(TABLE);
     const { members, rows } = want;
     this.#kernel = { version: versionSet(this.#options), chains: this.#made, members, rows, listed: [] };
