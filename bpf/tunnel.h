@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * DSR by IP in IP (RFC 2003, RFC 2473) at TC: wrapping a packet for the backend's node, and opening what arrives from one.
+ * DSR by IP in IP (RFC 2003, RFC 2473) at TC: wrapping a packet for the backend's node, which opens it (tunnelled.h).
  * The outer header goes from this node's address to the pod's, so any network that carries pod traffic carries it.
  */
 #ifndef WEIR_TUNNEL_H
 #define WEIR_TUNNEL_H
 
-#include "fragments.h"
 #include "tc.h"
 
 enum {
@@ -116,36 +115,6 @@ __noinline enum step send_tunnelled(struct __sk_buff *skb, struct packet *p, str
 	if (p->reason != REASON_UNRECORDED)
 		p->reason = REASON_FORWARDED_DSR;
 	return send_by(&fib, action);
-}
-
-static __always_inline bool is_tunnelled(const struct packet *p)
-{
-	return p->fragment == FRAGMENT_NONE && p->tuple.protocol == (p->family == FAMILY_V4 ? PROTOCOL_IPIP : PROTOCOL_IP6IP6);
-}
-
-static __always_inline bool tunnel_source_known(const struct packet *p)
-{
-	struct prefix_key key = { .bits = 128, .address = p->tuple.source };
-
-	return bpf_map_lookup_elem(&weir_sources, &key) != NULL;
-}
-
-/* What is inside a tunnel: it is of the same family as the outer header. */
-static __always_inline __be16 inner_ethertype(const struct packet *p)
-{
-	return bpf_htons(p->family == FAMILY_V4 ? ETH_P_IP : ETH_P_IPV6);
-}
-
-/* Removes the outer header and reads the packet inside. */
-static __noinline enum parsed unwrap(struct __sk_buff *skb, struct packet *p)
-{
-	__be16 ethertype = inner_ethertype(p);
-
-	if (bpf_skb_adjust_room(skb, -(__s32)(p->l4 - p->l3), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
-		return PARSED_MALFORMED;
-	if (make_linear(skb))
-		return PARSED_MALFORMED;
-	return parse_whole(skb, p, ethertype);
 }
 
 #endif

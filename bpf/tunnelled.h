@@ -6,6 +6,7 @@
 #ifndef WEIR_TUNNELLED_H
 #define WEIR_TUNNELLED_H
 
+#include "fragments.h"
 #include "icmp.h"
 #include "service.h"
 
@@ -13,6 +14,36 @@ struct tunnel_end {
 	struct ip address;
 	bool is_pod;
 };
+
+static __always_inline bool is_tunnelled(const struct packet *p)
+{
+	return p->fragment == FRAGMENT_NONE && p->tuple.protocol == (p->family == FAMILY_V4 ? PROTOCOL_IPIP : PROTOCOL_IP6IP6);
+}
+
+static __always_inline bool tunnel_source_known(const struct packet *p)
+{
+	struct prefix_key key = { .bits = 128, .address = p->tuple.source };
+
+	return bpf_map_lookup_elem(&weir_sources, &key) != NULL;
+}
+
+/* What is inside a tunnel: it is of the same family as the outer header. */
+static __always_inline __be16 inner_ethertype(const struct packet *p)
+{
+	return bpf_htons(p->family == FAMILY_V4 ? ETH_P_IP : ETH_P_IPV6);
+}
+
+/* Removes the outer header and reads the packet inside. */
+static __noinline enum parsed unwrap(struct __sk_buff *skb, struct packet *p)
+{
+	__be16 ethertype = inner_ethertype(p);
+
+	if (bpf_skb_adjust_room(skb, -(__s32)(p->l4 - p->l3), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+		return PARSED_MALFORMED;
+	if (make_linear(skb))
+		return PARSED_MALFORMED;
+	return parse_whole(skb, p, ethertype);
+}
 
 /* Node ports are served on every node's address; what comes from another node through a tunnel names that node's. */
 static __always_inline struct frontend *frontend_of_any_node(const struct packet *p)
