@@ -1,13 +1,19 @@
 /** Tells when something of the node's changes, by a program that says a line each time; it is started again should it end. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { NeighbourNews } from './neighbour-news.js';
 
 const RESTART_DELAY = 1000;
 
-/** The node's links, addresses, routes and neighbours. Calls `changed` once for all that happens within `delay` ms. */
+/**
+ * The node's links, addresses, routes and neighbours, and what bridges learn of their ports. Calls `changed` once for all that
+ * happens within `delay` ms.
+ */
 export function monitorNetwork(delay: number, changed: () => void): Disposable {
   let pending: NodeJS.Timeout | undefined;
-  const monitor = new Monitor(['ip', '-o', 'monitor', 'link', 'address', 'route', 'neigh'], () => {
+  const neighbours = new NeighbourNews();
+  const monitor = new Monitor(['ip', '-o', 'monitor', 'label', 'link', 'address', 'route', 'neigh'], (line) => {
+    if (line !== undefined && !neighbours.heard(line)) return;
     pending ??= setTimeout(() => {
       pending = undefined;
       changed();

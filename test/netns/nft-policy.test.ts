@@ -1,6 +1,6 @@
 /** Policies between real sockets by nftables alone: no service is served, so the kernel needs no IPVS. */
 import test from 'ava';
-import { type Agent, type Node, type Pod, type PodShape, World } from './world.js';
+import { type Agent, type Node, type Pod, type PodShape, until, World } from './world.js';
 
 const FLAGS = ['--dataplane', 'ipvs', '--run-service-proxy=false'];
 
@@ -150,6 +150,26 @@ function lastRule(node: Node, chain: RegExp): { readonly chain: string; readonly
   if (!rule) throw new Error(`no rule in ${chain.source}`);
   return rule;
 }
+
+test('an address whose port the bridge forgets is bound to none, and to its port again with the next frame', async (t) => {
+  await using place = await open('bridge');
+  const { web, node } = place;
+  const host = await place.world.inhabit('host', node.space);
+  const isBound = (): boolean =>
+    node.run('/usr/sbin/nft', 'list', 'set', 'bridge', 'weir-policy', 'bound4').includes(web.v4);
+  await apply(place, lets('friend'));
+  t.is((await host.gets(web.v4, 80)).who, web.name);
+  await until(isBound, 5000, () => 'the port of web was not learnt');
+  const [learnt] = JSON.parse(node.run('ip', '-j', 'neigh', 'show', web.v4)) as { readonly lladdr: string }[];
+  node.run('bridge', 'fdb', 'del', learnt?.lladdr ?? '', 'dev', web.device, 'master');
+  await until(
+    () => !isBound(),
+    5000,
+    () => 'web is bound to a port that the bridge has forgotten',
+  );
+  t.is((await host.gets(web.v4, 80)).who, web.name);
+  await until(isBound, 5000, () => 'the port of web was not learnt again');
+});
 
 test('endpoints and policies are listed with the agent dead, with the rules that allow', async (t) => {
   await using place = await open('routed');
