@@ -4,23 +4,29 @@ import { createInterface } from 'node:readline';
 import { NeighbourNews } from './neighbour-news.js';
 
 const RESTART_DELAY = 1000;
+/** ms between looks at the network, whether anything is heard or not. */
+const INTERVAL = 60_000;
 
 /**
  * The node's links, addresses, routes and neighbours, and what bridges learn of their ports. Calls `changed` once for all that
- * happens within `delay` ms.
+ * happens within `delay` ms, and now and then without a reason: the kernel drops what a reader is too slow for.
  */
 export function monitorNetwork(delay: number, changed: () => void): Disposable {
   let pending: NodeJS.Timeout | undefined;
-  const neighbours = new NeighbourNews();
-  const monitor = new Monitor(['ip', '-o', 'monitor', 'label', 'link', 'address', 'route', 'neigh'], (line) => {
-    if (line !== undefined && !neighbours.heard(line)) return;
+  const happened = (): void => {
     pending ??= setTimeout(() => {
       pending = undefined;
       changed();
     }, delay);
+  };
+  const neighbours = new NeighbourNews();
+  const monitor = new Monitor(['ip', '-o', 'monitor', 'label', 'link', 'address', 'route', 'neigh'], (line) => {
+    if (line === undefined || neighbours.heard(line)) happened();
   });
+  const interval = setInterval(happened, INTERVAL);
   return {
     [Symbol.dispose]() {
+      clearInterval(interval);
       monitor[Symbol.dispose]();
       clearTimeout(pending);
     },
