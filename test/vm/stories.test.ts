@@ -35,7 +35,7 @@ function packet(file: string, title: string): Story {
 }
 
 function tests(file: string, title: string): Pick<Story, 'name' | 'command'> {
-  const ava = ['node_modules/.bin/ava', `dist/test/${file}.test.js`, '--timeout=1800s', '--tap'];
+  const ava = ['node_modules/.bin/ava', `dist/test/${file}.test.js`, '--timeout=3600s', '--tap'];
   return { name: `${basename(file)}: ${title}`, command: [...ava, `--match=${title}`] };
 }
 
@@ -69,9 +69,9 @@ const IPVS: readonly Story[] = [
   netns('services', '5 MB go both ways*', 1800),
   netns('services', 'a service without endpoints refuses*', 1200, true),
   netns('services', 'a port that no pod listens on*', 1800),
-  netns('resilience', '*', 3000),
-  netns('drain', '*', 3000),
-  netns('verdicts', '*', 1800),
+  netns('resilience', '*', 7200),
+  netns('drain', '*', 7200),
+  netns('verdicts', '*', 3600),
   netns('addresses', '*', 1800),
   netns('fragments', '*', 1800),
   netns('l2', '*', 1800),
@@ -80,7 +80,7 @@ const IPVS: readonly Story[] = [
   netns('health', 'a load balancer finds*', 1800),
   netns('policy', '*(routed)', 1800),
   netns('policy', '*(bridge)', 1800),
-  netns('grid', 'what the sockets see*: routed pods', 3000),
+  netns('grid', 'what the sockets see*: routed pods', 5400),
   own('ipvs-story', 'backends end, other hands meddle', 1800),
   SCTP,
 ];
