@@ -125,7 +125,7 @@ export class IpvsPlane implements Plane {
   }
 
   follow(facts: NodeFacts): number {
-    if (linksOf(facts) !== linksOf(this.#facts)) this.#watch.touch('services');
+    if (linksOf(facts) !== linksOf(this.#facts)) this.#watch.touch(['services']);
     this.#facts = facts;
     if (facts.nodes) {
       const addresses = [...facts.nodes.values()].map((node) => [node.name, node.internalIps] as const);

@@ -1,4 +1,4 @@
-/** Whether anybody has been at what IPVS and nftables hold, told without reading it. */
+/** Whether anybody has been at what IPVS and nftables hold, told without reading all of it. */
 import { readFileSync } from 'node:fs';
 import { monitorRules } from '../host/monitor.js';
 import { Generations } from '../ipvs/generations.js';
@@ -29,14 +29,14 @@ export class IpvsWatch implements Disposable {
   }
 
   /** Something has happened: the next `changed` says so. */
-  touch(...parts: readonly Part[]): void {
-    for (const part of parts.length > 0 ? parts : PARTS) this.#touched.add(part);
+  touch(parts = PARTS): void {
+    for (const part of parts) this.#touched.add(part);
   }
 
   /** What has changed since the last call: tables by others, virtual servers by whomever. */
   changed(): ReadonlySet<Part> {
     const servers = virtualServers();
-    if (servers !== this.#servers) this.touch('services');
+    if (servers !== this.#servers) this.touch(['services']);
     this.#servers = servers;
     const changed = this.#touched;
     this.#touched = new Set();
@@ -45,13 +45,7 @@ export class IpvsWatch implements Disposable {
 
   #heard(line: string | undefined): void {
     const tables = this.#generations.heard(line, Date.now());
-    if (tables === 'all') this.touch();
-    else for (const table of tables) this.#touchTable(table);
-  }
-
-  #touchTable(table: string): void {
-    const part = PART_OF.get(table);
-    if (part) this.touch(part);
+    this.touch(tables === 'all' ? PARTS : [...tables].flatMap((table) => PART_OF.get(table) ?? []));
   }
 
   [Symbol.dispose](): void {
