@@ -4,6 +4,8 @@ import { createInterface } from 'node:readline';
 import { NeighbourNews } from './neighbour-news.js';
 
 const RESTART_DELAY = 1000;
+/** ms after which a program that was started is sure to listen. */
+const LISTENS = 1000;
 /** ms between looks at the network, whether anything is heard or not. */
 const INTERVAL = 60_000;
 
@@ -19,8 +21,9 @@ export function monitorNetwork(delay: number, changed: () => void): Disposable {
       changed();
     }, delay);
   };
-  const neighbours = new NeighbourNews();
+  let neighbours = new NeighbourNews();
   const monitor = new Monitor(['ip', '-o', 'monitor', 'label', 'link', 'address', 'route', 'neigh'], (line) => {
+    if (line === undefined) neighbours = new NeighbourNews();
     if (line === undefined || neighbours.heard(line)) happened();
   });
   const interval = setInterval(happened, INTERVAL);
@@ -44,7 +47,7 @@ class Monitor implements Disposable {
   readonly #command: readonly [program: string, ...args: string[]];
   readonly #heard: Heard;
   #child: ChildProcess | undefined;
-  #restart: NodeJS.Timeout | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(command: readonly [program: string, ...args: string[]], heard: Heard) {
@@ -58,6 +61,7 @@ class Monitor implements Disposable {
     const args = ['--pdeathsig', 'KILL', '--', ...this.#command];
     const child = spawn('setpriv', args, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#child = child;
+    this.#timer = setTimeout(() => this.#heard(undefined), LISTENS);
     createInterface({ input: child.stdout }).on('line', (line) => {
       if (!this.#stopped) this.#heard(line);
     });
@@ -65,13 +69,14 @@ class Monitor implements Disposable {
     child.on('close', () => {
       if (this.#stopped) return;
       this.#heard(undefined);
-      this.#restart = setTimeout(() => this.#start(), RESTART_DELAY);
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#start(), RESTART_DELAY);
     });
   }
 
   [Symbol.dispose](): void {
     this.#stopped = true;
-    clearTimeout(this.#restart);
+    clearTimeout(this.#timer);
     this.#child?.kill('SIGKILL');
   }
 }

@@ -155,21 +155,44 @@ test('an address whose port the bridge forgets is bound to none, and to its port
   await using place = await open('bridge');
   const { web, node } = place;
   const host = await place.world.inhabit('host', node.space);
-  const isBound = (): boolean =>
-    node.run('/usr/sbin/nft', 'list', 'set', 'bridge', 'weir-policy', 'bound4').includes(web.v4);
   await apply(place, lets('friend'));
   t.is((await host.gets(web.v4, 80)).who, web.name);
-  await until(isBound, 5000, () => 'the port of web was not learnt');
+  await becomesBound(place, true);
+  forgetPort(place);
+  await becomesBound(place, false);
+  t.is((await host.gets(web.v4, 80)).who, web.name);
+  await becomesBound(place, true);
+});
+
+test('what happens while a program that watches starts again is seen', async (t) => {
+  await using place = await open('bridge');
+  const { web, node, agent } = place;
+  const host = await place.world.inhabit('host', node.space);
+  await apply(place, lets('friend'));
+  t.is((await host.gets(web.v4, 80)).who, web.name);
+  await becomesBound(place, true);
+  agent.killChildren('ip -o monitor');
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  forgetPort(place);
+  await becomesBound(place, false);
+  agent.killChildren('nft monitor');
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  node.run('/usr/sbin/nft', 'delete', 'element', 'inet', 'weir-policy', 'ingress4', `{ ${web.v4} }`);
+  await agent.says(/another program has changed .*inet weir-policy: -ingress4/);
+});
+
+async function becomesBound({ node, web }: Place, bound: boolean): Promise<void> {
+  await until(
+    () => node.run('/usr/sbin/nft', 'list', 'set', 'bridge', 'weir-policy', 'bound4').includes(web.v4) === bound,
+    5000,
+    () => `${web.name} is ${bound ? 'not' : 'still'} bound to a port`,
+  );
+}
+
+function forgetPort({ node, web }: Place): void {
   const [learnt] = JSON.parse(node.run('ip', '-j', 'neigh', 'show', web.v4)) as { readonly lladdr: string }[];
   node.run('bridge', 'fdb', 'del', learnt?.lladdr ?? '', 'dev', web.device, 'master');
-  await until(
-    () => !isBound(),
-    5000,
-    () => 'web is bound to a port that the bridge has forgotten',
-  );
-  t.is((await host.gets(web.v4, 80)).who, web.name);
-  await until(isBound, 5000, () => 'the port of web was not learnt again');
-});
+}
 
 test('endpoints and policies are listed with the agent dead, with the rules that allow', async (t) => {
   await using place = await open('routed');

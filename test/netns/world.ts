@@ -561,6 +561,10 @@ export class Pod {
   }
 }
 
+function commandOf(pid: string): string {
+  return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+}
+
 export class Agent {
   readonly node: Node;
   readonly flags: readonly string[];
@@ -613,6 +617,15 @@ export class Agent {
     const ended = this.ended();
     this.#process.kill(signal);
     return ended;
+  }
+
+  /** Kills programs that it has started, by the words of their command. */
+  killChildren(command: string): void {
+    const { pid = 0 } = this.#process;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+    const matching = children.filter((child) => commandOf(child).startsWith(command));
+    if (matching.length === 0) throw new Error(`the agent on ${this.node.name} has not started ${command}`);
+    for (const child of matching) process.kill(Number(child), 'SIGKILL');
   }
 
   /** Its exit status, once it has one. */
