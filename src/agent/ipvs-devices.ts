@@ -8,27 +8,38 @@ import {
   changeServiceAddresses,
   followTunnelRules,
   followTunnels,
+  readServiceAddresses,
   TUNNEL_DEVICES,
 } from '../ipvs/devices.js';
 import type { Kernel } from '../ipvs/kernel.js';
 import { tunnelEnds } from '../ipvs/node-rows.js';
 import { serviceAddresses } from '../ipvs/wanted.js';
 
-/** Brings the devices to what the rows ask for. Returns the kernel as it is then, and the number of changed addresses. */
-export function syncDevices(
-  kernel: Kernel,
-  rows: ReadonlyMap<string, Row>,
-  uplinks: readonly Link[],
-): { kernel: Kernel; writes: number } {
+interface Synced {
+  /** As it is then. */
+  readonly kernel: Kernel;
+  /** Number of changed addresses. */
+  readonly writes: number;
+  /** What ip complains of; ''. */
+  readonly complaint: string;
+}
+
+/** Brings the devices to what the rows ask for, as far as the device can have the addresses. */
+export function syncDevices(kernel: Kernel, rows: ReadonlyMap<string, Row>, uplinks: readonly Link[]): Synced {
   const addresses = serviceAddresses(rows);
   const add = [...addresses].filter((ip) => !kernel.addresses.has(ip));
   const remove = [...kernel.addresses].filter((ip) => !addresses.has(ip));
   if (!kernel.device) addServiceDevice();
-  changeServiceAddresses(add, remove);
+  const complaint = changeServiceAddresses(add, remove);
   const tables = [...rows.values()].map(({ table }) => table).filter((table) => /^(tunnelled|node_ports)/.test(table));
   const ends = tunnelEnds(uplinks, new Set<Family>(tables.map((table) => (table.endsWith('4') ? 'v4' : 'v6'))));
   if (JSON.stringify(ends) !== JSON.stringify(kernel.tunnels)) open(ends);
-  return { kernel: { ...kernel, addresses, device: true, tunnels: ends }, writes: add.length + remove.length };
+  const bound = complaint === '' ? addresses : (readServiceAddresses() ?? new Set());
+  return {
+    kernel: { ...kernel, addresses: bound, device: true, tunnels: ends },
+    writes: complaint === '' ? add.length + remove.length : [...bound].filter((ip) => !kernel.addresses.has(ip)).length,
+    complaint,
+  };
 }
 
 /** A client's packets arrive there and its answers leave by an uplink: the filter of reverse paths must be loose. */

@@ -1,6 +1,7 @@
 /** Real servers that take nothing new and keep their connections: until when, and which have none left. */
 import { type Deadlines, withDraining } from '../ipvs/drain.js';
 import { readLoads } from '../ipvs/loads.js';
+import type { Marks } from '../ipvs/marks.js';
 import type { WantedServer } from '../ipvs/placement.js';
 import type { VirtualServers } from '../ipvs/virtual.js';
 
@@ -25,8 +26,8 @@ export class Draining {
   }
 
   /** What is wanted, and what of what is there goes on for its connections. */
-  servers(have: VirtualServers, want: ReadonlyMap<string, WantedServer>): VirtualServers {
-    const { servers, deadlines } = withDraining(have, want, this.#deadlines, Date.now(), this.#timeout);
+  servers(have: VirtualServers, want: ReadonlyMap<string, WantedServer>, marks: Marks): VirtualServers {
+    const { servers, deadlines } = withDraining(have, want, marks, this.#deadlines, Date.now(), this.#timeout);
     this.#deadlines = deadlines;
     return servers;
   }
@@ -38,7 +39,11 @@ export class Draining {
     /* one without connections has nothing to wait for: nothing new comes to it */
     if (now >= this.#loadsRead + LOADS_INTERVAL) {
       const loads = readLoads();
-      this.#deadlines = new Map([...this.#deadlines].map(([name, end]) => [name, loads.get(name) ? end : 0]));
+      const holds = (name: string): boolean => {
+        const { active, inactive } = loads.get(name) ?? { active: 0, inactive: 0 };
+        return active + inactive > 0;
+      };
+      this.#deadlines = new Map([...this.#deadlines].map(([name, end]) => [name, holds(name) ? end : 0]));
       this.#loadsRead = now;
     }
     return [...this.#deadlines].filter(([, deadline]) => deadline <= now).map(([name]) => name);

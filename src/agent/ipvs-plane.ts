@@ -6,13 +6,14 @@ import type { Ip } from '../core/net.js';
 import { rowKey } from '../core/plan.js';
 import { FOREIGN_FAULT, foreignChanges, summaryOf } from '../ipvs/foreign.js';
 import { commands } from '../ipvs/ipvsadm-text.js';
-import { runCommands } from '../ipvs/ipvsadm.js';
-import { adoptedMarks, type Kernel, ownServers, readKernel } from '../ipvs/kernel.js';
+import { readVirtualServers, runCommands } from '../ipvs/ipvsadm.js';
+import { adoptedMarks, type Kernel, ownServers, readKernel, takenAddresses } from '../ipvs/kernel.js';
 import type { Marks } from '../ipvs/marks.js';
 import { type NodeView, type Placed, placeService, type WantedServer } from '../ipvs/placement.js';
 import { TABLE } from '../ipvs/ruleset.js';
 import {
   chainsIn,
+  claimedAddresses,
   ensureStateDirectory,
   type IpvsState,
   networkNamespace,
@@ -20,9 +21,9 @@ import {
   writeState,
 } from '../ipvs/state-file.js';
 import { neededSettings } from '../ipvs/sysctls.js';
-import { takenProblem, unavailable } from '../ipvs/unavailable.js';
-import { matchText, type VirtualServers } from '../ipvs/virtual.js';
-import { addressesOf, lostRows, type NodeAddresses, viewOf, wanted } from '../ipvs/wanted.js';
+import { refusedServers, unavailable, unboundProblems } from '../ipvs/unavailable.js';
+import { matchText } from '../ipvs/virtual.js';
+import { lostRows, type NodeAddresses, serviceAddresses, viewOf, wanted } from '../ipvs/wanted.js';
 import type { PolicyTarget } from '../ipvs/policy-rows.js';
 import { describeError } from '../errors.js';
 import type { Measures } from '../metrics/weir.js';
@@ -36,6 +37,7 @@ import { applySettings } from './ipvs-settings.js';
 import { ServiceTable } from './ipvs-table.js';
 import { IpvsWatch, type Part } from './ipvs-watch.js';
 import type { Log } from './log.js';
+import { Troubles } from './ipvs-troubles.js';
 import { NftFirewall } from './nft-firewall.js';
 import type { NodeFacts, Plane } from './plane.js';
 import { PodNamesFile } from './pod-names-file.js';
@@ -54,9 +56,9 @@ export class IpvsPlane implements Plane {
   readonly #table: ServiceTable;
   readonly #firewall: NftFirewall;
   #sysctls: IpvsState['sysctls'];
-  readonly #report: (problem: Problem) => void;
-  /** Addresses that the last agent meant to serve, whether it came to that or not: what has them is ours. */
-  readonly #claimed: ReadonlySet<Ip>;
+  /** What has these addresses is ours: those that the last agent meant to serve, and those of the virtual servers there are. */
+  readonly #claimed: Set<Ip>;
+  #taken: ReadonlySet<Ip> = new Set();
   readonly #inputs = new NodeInputs();
   readonly #draining: Draining;
   #facts: NodeFacts;
@@ -72,8 +74,7 @@ export class IpvsPlane implements Plane {
   readonly #watch = new IpvsWatch();
   readonly #podNames: PodNamesFile;
   readonly #log: Log;
-  /** Services of which it was said that IPVS has not all that they ask for. */
-  readonly #warned = new Set<string>();
+  readonly #troubles: Troubles;
 
   /** Reads what is there and adopts it. Throws WEIR_TOOL, WEIR_KERNEL_MODULE. */
   constructor(
@@ -84,7 +85,7 @@ export class IpvsPlane implements Plane {
     report: (problem: Problem) => void,
   ) {
     this.#log = log;
-    this.#report = report;
+    this.#troubles = new Troubles(report, log);
     this.#directory = ensureStateDirectory(options.bpfRoot);
     this.#podNames = new PodNamesFile(this.#directory, (error) => log('warn', describeError(error)));
     const state = readState(this.#directory);
@@ -102,9 +103,10 @@ export class IpvsPlane implements Plane {
     this.#sysctls = { ...applySettings(settings, log), ...this.#bpf.inherited, ...state?.sysctls };
     this.#marks = adoptedMarks(this.#kernel);
     for (const service of state?.services ?? []) this.#desired.set(service.key, service);
-    this.#claimed = new Set([...this.#desired.values()].flatMap(addressesOf));
+    this.#claimed = claimedAddresses(state);
     this.#inputs.follow(facts, this.#view(), this.#nodes);
     this.#placeAll();
+    this.#findTaken();
     this.#write();
   }
 
@@ -157,9 +159,9 @@ export class IpvsPlane implements Plane {
       this.#desired.delete(key);
       this.#placed.delete(key);
     }
+    this.#findTaken();
     const view = this.#view();
     for (const service of desired) {
-      this.#warn(service);
       this.#desired.set(service.key, service);
       this.#placed.set(service.key, placeService(service, view, this.#marks));
     }
@@ -222,22 +224,31 @@ export class IpvsPlane implements Plane {
    */
   #sync(): number {
     if (!this.#proxy && this.#kernel.version === '') return 0;
+    this.#findTaken();
     const have = ownServers(this.#kernel, this.#claimed);
     const known = [...this.#kernel.rows.values()];
     const { rows, ...want } = wanted(this.#placed.values(), this.#facts.roles, this.#facts, known);
-    const free = this.#free(want.servers, have);
-    const servers = this.#draining.servers(have, free);
-    for (const row of lostRows(free, servers)) rows.set(rowKey(row), row);
+    const servers = this.#draining.servers(have, want.servers, this.#marks);
+    for (const row of lostRows(want.servers, servers)) rows.set(rowKey(row), row);
     const { puts, removals } = commands(have, servers);
     const { uplinks } = this.#facts.roles;
     const prepared = this.#table.prepare(this.#kernel, rows, uplinks);
-    runCommands(puts);
+    const complaint = runCommands(puts);
+    /* what the kernel does not take keeps nothing else from being served */
+    const refused = refusedServers(this.#placed, complaint, readVirtualServers);
+    for (const row of refused.rows) rows.set(rowKey(row), row);
     const table = this.#table.sync(prepared.kernel, rows, uplinks);
     const devices = syncDevices(table.kernel, rows, uplinks);
-    runCommands(removals);
+    const isAsWanted = [complaint, runCommands(removals)].every((text) => text === '');
     this.#stale = false;
     const others = [...this.#kernel.servers].filter(([key]) => !have.has(key));
-    this.#kernel = { ...devices.kernel, servers: new Map([...others, ...servers]) };
+    this.#kernel = { ...devices.kernel, servers: isAsWanted ? new Map([...others, ...servers]) : readVirtualServers() };
+    for (const { match } of servers.values()) if (match.kind === 'address') this.#claimed.add(match.address);
+    this.#troubles.judge([
+      ...unavailable(this.#desired.values(), this.#taken),
+      ...refused.problems,
+      ...unboundProblems(serviceAddresses(rows), devices.kernel.addresses, devices.complaint),
+    ]);
     return prepared.writes + puts.length + table.writes + devices.writes + removals.length;
   }
 
@@ -258,22 +269,12 @@ export class IpvsPlane implements Plane {
     }
   }
 
-  /** Once for each service. */
-  #warn(service: DesiredService): void {
-    if (this.#warned.has(service.key)) return;
-    const problems = unavailable(service);
-    if (problems.length > 0) this.#warned.add(service.key);
-    problems.forEach((problem) => this.#report(problem));
-  }
-
-  /** Without those that another program has made. */
-  #free(want: Map<string, WantedServer>, have: VirtualServers): Map<string, WantedServer> {
-    for (const key of want.keys()) {
-      if (have.has(key) || !this.#kernel.servers.has(key)) continue;
-      want.delete(key);
-      this.#report(takenProblem(key));
-    }
-    return want;
+  /** Leaves alone what another program has. */
+  #findTaken(): void {
+    const taken = takenAddresses(this.#kernel, this.#claimed);
+    if (JSON.stringify([...taken]) === JSON.stringify([...this.#taken])) return;
+    this.#taken = taken;
+    this.#placeAll();
   }
 
   #placeAll(): void {
@@ -282,14 +283,14 @@ export class IpvsPlane implements Plane {
   }
 
   #view(): NodeView {
-    return viewOf(this.#facts.network, this.#facts.roles.uplinks, this.#nodes);
+    return viewOf(this.#facts.network, this.#facts.roles.uplinks, this.#nodes, this.#taken);
   }
 
   #write(): void {
     const made = [[TABLE, this.#table.made] as const, ...this.#firewall.made];
     writeState(this.#directory, {
       ...{ pid: process.pid, synced: this.#synced, generation: this.#generation, lastSync: this.#lastSync },
-      ...{ services: [...this.#desired.values()], nodes: this.#nodes, sysctls: this.#sysctls },
+      ...{ services: [...this.#desired.values()], taken: [...this.#taken], nodes: this.#nodes, sysctls: this.#sysctls },
       deadlines: this.#draining.deadlines,
       chains: Object.fromEntries(made.map(([table, chains]) => [table, Object.fromEntries(chains)])),
       netns: networkNamespace(),

@@ -1,15 +1,14 @@
 /** What of the IPVS dataplane there is in this network namespace, as steps that remove it. */
 import { rmSync } from 'node:fs';
 import { hasTunnelRule, ourDevices, removeDevice, removeTunnelRule } from '../ipvs/devices.js';
-import { runCommands } from '../ipvs/ipvsadm.js';
+import { removeVirtualServer } from '../ipvs/ipvsadm.js';
 import { ownServers, readKernel } from '../ipvs/kernel.js';
 import { removeTable } from '../ipvs/nft.js';
 import { BRIDGE_TABLE } from '../ipvs/policy-bridge.js';
 import { readPolicyTable } from '../ipvs/policy-kernel.js';
 import { TABLE as POLICY_TABLE } from '../ipvs/policy-table.js';
 import { TABLE } from '../ipvs/ruleset.js';
-import { networkNamespace, readState } from '../ipvs/state-file.js';
-import { addressesOf } from '../ipvs/wanted.js';
+import { claimedAddresses, networkNamespace, readState } from '../ipvs/state-file.js';
 import { type Removal, restoring, type Step } from './removal.js';
 
 /** Settings for which `kept` answers yes stay. Throws where the dataplane is in another network namespace than this process. */
@@ -20,11 +19,10 @@ export function ipvsRemoval(directory: string, kept: (path: string) => boolean =
       `clean up ${directory}: its agent worked in another network namespace: run this there (nsenter --net)`,
     );
   const kernel = readKernel(false);
-  const claimed = new Set((state?.services ?? []).flatMap(addressesOf));
-  const servers: Step[] = [...ownServers(kernel, claimed).keys()].map((key) => ({
+  const servers: Step[] = [...ownServers(kernel, claimedAddresses(state)).keys()].map((key) => ({
     verb: 'remove',
     what: `virtual server ${key}`,
-    carryOut: () => runCommands([`-D ${key}`]),
+    carryOut: () => removeVirtualServer(key),
   }));
   const policies = [POLICY_TABLE, BRIDGE_TABLE].filter((name) => readPolicyTable(name).version !== '');
   const tables: Step[] = [...(kernel.version === '' ? [] : [TABLE]), ...policies].map((name) => ({

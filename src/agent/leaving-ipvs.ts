@@ -1,14 +1,20 @@
 /** The IPVS dataplane while BPF takes over: BPF leaves it the connections and flows that only IPVS can know. */
+import type { Ip } from '../core/net.js';
 import { isForwarding } from '../host/sysctl.js';
-import { type Connection, readLive } from '../ipvs/connections.js';
-import { type IpvsState, stateDirectory } from '../ipvs/state-file.js';
+import { type Connection, listConnections, listConnectionsLater, parseLive } from '../ipvs/connections.js';
+import { readVirtualServers } from '../ipvs/ipvsadm.js';
+import { ownServers } from '../ipvs/kernel.js';
+import { readLoads } from '../ipvs/loads.js';
+import { claimedAddresses, type IpvsState, stateDirectory } from '../ipvs/state-file.js';
 import { behindTunnels } from '../ipvs/tunnels.js';
-import { addressesOf } from '../ipvs/wanted.js';
 import { ticksPerSecond } from '../loader/clock.js';
 import { keepAffinity, leaveFlows } from './clients-of-ipvs.js';
 import { ipvsRemoval } from './ipvs-removal.js';
 import type { Removal } from './removal.js';
 import type { Predecessor } from './takeover.js';
+
+/** ms for which the agent may stand still to write down what IPVS knows: before Linux 6.14 that grows with the square. */
+const LEAVE_LIMIT = 5_000;
 
 export class LeavingIpvs implements Predecessor {
   readonly goesOn =
@@ -19,7 +25,8 @@ export class LeavingIpvs implements Predecessor {
   readonly #root: string;
   readonly #directory: string;
   readonly #state: Pick<IpvsState, 'services' | 'nodes'>;
-  readonly #addresses: ReadonlySet<string>;
+  readonly #claimed: ReadonlySet<Ip>;
+  readonly #addresses: ReadonlySet<Ip>;
 
   /** Others' virtual servers are of no concern. */
   readonly #isOurs = ({ frontend }: Connection): boolean => this.#addresses.has(frontend.address);
@@ -29,9 +36,9 @@ export class LeavingIpvs implements Predecessor {
     this.#root = bpfRoot;
     this.#directory = stateDirectory(bpfRoot);
     this.#state = state;
-    const { services, nodes } = state;
+    this.#claimed = claimedAddresses(state);
     /* a node port that came through a tunnel names the other node's address */
-    this.#addresses = new Set([...services.flatMap(addressesOf), ...Object.values(nodes).flat()]);
+    this.#addresses = new Set([...this.#claimed, ...Object.values(state.nodes).flat()]);
   }
 
   /**
@@ -41,14 +48,19 @@ export class LeavingIpvs implements Predecessor {
   leave(now: bigint): { flows: number; clients: number } {
     const toBackend = behindTunnels(this.#state.services, this.#state.nodes);
     const known = (list: readonly Connection[]): Connection[] => list.filter(this.#isOurs).map(toBackend);
-    const { connections, templates } = readLive();
+    const { connections, templates } = parseLive(listConnections(LEAVE_LIMIT));
     const flows = leaveFlows(this.#root, known(connections), now);
     const clients = keepAffinity(this.#root, known(templates), now, ticksPerSecond());
     return { flows, clients };
   }
 
-  remaining(): number {
-    return readLive().connections.filter(this.#isOurs).length;
+  /** At least: those that are not established are counted where no other is left. */
+  async remaining(): Promise<number> {
+    const ours = ownServers({ servers: readVirtualServers(), addresses: new Set() }, this.#claimed);
+    const loads = [...readLoads().values()].filter(({ virtual }) => ours.has(virtual));
+    const established = loads.reduce((sum, { active }) => sum + active, 0);
+    if (established > 0 || loads.every(({ inactive }) => inactive === 0)) return established;
+    return parseLive(await listConnectionsLater()).connections.filter(this.#isOurs).length;
   }
 
   removal(): Removal {

@@ -26,6 +26,14 @@ export interface Deadlines {
 
 /** ms between looks at what the predecessor still holds. */
 const INTERVAL = 2_000;
+/** Times as long as a look took, if that is longer. */
+const PAUSE = 4;
+
+/** ms, after a look that began at `started`: where it took long the next one waits, but not past the end. */
+function pauseAfter(started: number, { latest }: Deadlines): number {
+  const now = Date.now();
+  return Math.max(INTERVAL, Math.min((now - started) * PAUSE, latest - now));
+}
 
 export class Takeover implements Disposable {
   readonly #predecessor: Predecessor;
@@ -65,18 +73,28 @@ export class Takeover implements Disposable {
   }
 
   async #look(deadlines: Deadlines): Promise<void> {
+    const now = Date.now();
     try {
-      const now = Date.now();
-      const remaining = await this.#predecessor.remaining();
+      const remaining = await this.#remaining();
       if (this.#ended) return;
       if (now >= deadlines.latest || (remaining === 0 && now >= deadlines.earliest)) {
-        this.#finish(remaining);
+        this.#finish(remaining ?? 0);
         return;
       }
     } catch (error) {
       this.#log('error', `takeover: ${describeError(error)}`);
     }
-    if (!this.#ended) this.#next(deadlines, INTERVAL);
+    if (!this.#ended) this.#next(deadlines, pauseAfter(now, deadlines));
+  }
+
+  /** undefined: nobody knows, and the time runs on. */
+  async #remaining(): Promise<number | undefined> {
+    try {
+      return await this.#predecessor.remaining();
+    } catch (error) {
+      this.#log('error', `takeover: ${describeError(error)}`);
+      return undefined;
+    }
   }
 
   #finish(remaining: number): void {

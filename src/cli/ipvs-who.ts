@@ -1,7 +1,7 @@
 /** Whose an address is in the IPVS dataplane, as far as the files of the state directory tell. */
 import { networkInterfaces } from 'node:os';
 import type { Ip } from '../core/net.js';
-import { SERVICE_DEVICE } from '../ipvs/devices.js';
+import { SERVICE_DEVICE } from '../core/network.js';
 import { readPodNames } from '../ipvs/pod-names.js';
 import { type IpvsState, stateDirectory } from '../ipvs/state-file.js';
 

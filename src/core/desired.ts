@@ -63,6 +63,8 @@ export interface DesiredFrontend {
   /** Backends for clients out there, and for clients on this node. */
   readonly outside: readonly DesiredBackend[];
   readonly inside: readonly DesiredBackend[];
+  /** These two may differ, though they need not now: clients out there are bound to a policy. */
+  readonly shortCircuit: boolean;
   /** Some endpoint in the cluster takes new flows: an empty list drops instead of refusing. */
   readonly exists: boolean;
   /** Only sources in the port's ranges are admitted. */
@@ -185,12 +187,13 @@ function policyLists(
   service: Service,
   cluster: readonly DesiredBackend[],
   local: readonly DesiredBackend[],
-): { outside: readonly DesiredBackend[]; inside: readonly DesiredBackend[] } {
+): Pick<DesiredFrontend, 'outside' | 'inside' | 'shortCircuit'> {
   if (kind === 'ClusterIP') {
     const list = service.internalTrafficPolicy === 'Local' ? local : cluster;
-    return { outside: list, inside: list };
+    return { outside: list, inside: list, shortCircuit: false };
   }
-  return { outside: service.externalTrafficPolicy === 'Local' ? local : cluster, inside: cluster };
+  const shortCircuit = service.externalTrafficPolicy === 'Local';
+  return { outside: shortCircuit ? local : cluster, inside: cluster, shortCircuit };
 }
 
 /** Among whom a node chooses for another one that has sent it a client's packet without choosing a pod. */

@@ -127,7 +127,15 @@ export function onLinkPrefixes(network: Network, links: readonly Link[]): Prefix
   return network.routes.filter((route) => route.direct && names.has(route.device)).map((route) => route.destination);
 }
 
-/** Every address on the node's own devices, each once, sorted. */
+/** The device on which the IPVS dataplane has the addresses of services: the node's own they are not. */
+export const SERVICE_DEVICE = 'weir-ipvs0';
+
+/** What the node has without us. */
+export function withoutServices(network: Network): Network {
+  return { ...network, links: network.links.filter(({ name }) => name !== SERVICE_DEVICE) };
+}
+
+/** Every address on any device of the node, each once, sorted. */
 export function ownAddresses(network: Network): Ip[] {
   return [...new Set(network.links.flatMap((link) => link.addresses.map(({ ip }) => ip)))].sort();
 }

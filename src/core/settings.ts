@@ -12,6 +12,7 @@ import {
   type NodePortRule,
   onLinkPrefixes,
   type Roles,
+  withoutServices,
 } from './network.js';
 
 export interface SettingsOptions {
@@ -37,6 +38,7 @@ export function settingsOf(
   nodes: ReadonlyMap<string, Node>,
 ): Settings {
   const { nodeName, scheduler, forwarding, serviceProxyName, nodePortAddresses: rule } = options;
+  const own = withoutServices(network);
   const nodeAddresses = new Set<Ip>(globalAddresses([...roles.uplinks, ...roles.bridges]));
   for (const node of nodes.values()) node.addresses.forEach((address) => nodeAddresses.add(address));
   return {
@@ -44,9 +46,9 @@ export function settingsOf(
     zone: nodes.get(nodeName)?.zone ?? '',
     scheduler,
     forwarding,
-    nodePortAddresses: nodePortAddresses(network, roles.uplinks, rule),
+    nodePortAddresses: nodePortAddresses(own, roles.uplinks, rule),
     nodeAddresses,
-    ownAddresses: new Set(globalAddresses(network.links)),
+    ownAddresses: new Set(globalAddresses(own.links)),
     onLink: onLinkPrefixes(network, roles.uplinks),
     serviceProxyName,
   };

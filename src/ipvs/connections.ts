@@ -1,6 +1,6 @@
 /** Connections as IPVS tells them in ipvsadm -Lcn. */
 import { type Ip, parseIp } from '../core/net.js';
-import { runTool } from './tools.js';
+import { runTool, runToolLater } from './tools.js';
 
 export interface Socket {
   readonly address: Ip;
@@ -50,14 +50,25 @@ function parseSocket(text: string): Socket | undefined {
   return address && { address, port: Number(text.slice(at + 1)) };
 }
 
+const LIST = ['-Lcn'];
+
 /** All of them, ours or not. */
 export function readConnections(): Connection[] {
-  return parseConnections(runTool('ipvsadm', ['-Lcn']));
+  return parseConnections(listConnections());
 }
 
-/** Those in which something may still be said, and the templates of persistence, of one moment. */
-export function readLive(): { readonly connections: Connection[]; readonly templates: Connection[] } {
-  const text = runTool('ipvsadm', ['-Lcn']);
+/** As ipvsadm tells them. Throws WEIR_TOOL, also where it takes longer than `limit` ms. */
+export function listConnections(limit?: number): string {
+  return runTool('ipvsadm', LIST, undefined, limit);
+}
+
+/** The same, while other work goes on. */
+export async function listConnectionsLater(): Promise<string> {
+  return runToolLater('ipvsadm', LIST);
+}
+
+/** Those in which something may still be said, and the templates of persistence. */
+export function parseLive(text: string): { readonly connections: Connection[]; readonly templates: Connection[] } {
   const connections = parseConnections(text).filter(({ state }) => !ENDED.test(state));
   return { connections, templates: parseTemplates(text) };
 }

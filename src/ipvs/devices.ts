@@ -1,10 +1,10 @@
 /** The devices that are ours: weir-ipvs0, which has the addresses of services, and those that open tunnels. */
 import type { Family, Ip } from '../core/net.js';
 import { familyOf, parseIp } from '../core/net.js';
+import { SERVICE_DEVICE } from '../core/network.js';
 import { FIRST_MARK, MARK_MASK } from './marks.js';
-import { needingModules, runTool } from './tools.js';
+import { complaintOf, needingModules, runTool } from './tools.js';
 
-export const SERVICE_DEVICE = 'weir-ipvs0';
 export const TUNNEL_DEVICES: Readonly<Record<Family, string>> = { v4: 'weir-ipip0', v6: 'weir-ip6ip0' };
 
 /** What ip says where the kernel cannot make a device. */
@@ -34,14 +34,18 @@ export function addServiceDevice(): void {
   );
 }
 
-/** A packet for such an address is for this node. Nobody is asked whether the address is taken: every node has it. */
-export function changeServiceAddresses(add: readonly Ip[], remove: readonly Ip[]): void {
+/**
+ * A packet for such an address is for this node. Nobody is asked whether the address is taken: every node has it. One that the device
+ * cannot have (IPv6 is disabled) keeps no other from it: what ip complains of is returned, '' where that is nothing.
+ */
+export function changeServiceAddresses(add: readonly Ip[], remove: readonly Ip[]): string {
   const whole = (ip: Ip): string => (familyOf(ip) === 'v4' ? `${ip}/32` : `${ip}/128`);
   const fresh = (ip: Ip): string => `${whole(ip)} dev ${SERVICE_DEVICE}${familyOf(ip) === 'v6' ? ' nodad' : ''}`;
-  batch([
+  const lines = [
     ...add.map((ip) => `addr add ${fresh(ip)}`),
     ...remove.map((ip) => `addr del ${whole(ip)} dev ${SERVICE_DEVICE}`),
-  ]);
+  ];
+  return lines.length === 0 ? '' : complaintOf('ip', ['-force', '-batch', '-'], `${lines.join('\n')}\n`);
 }
 
 /** Opens tunnels that lead to these addresses of the node; a device that leads to another is made anew. Throws WEIR_KERNEL_MODULE. */

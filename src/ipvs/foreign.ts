@@ -1,7 +1,7 @@
 /** What another hand has changed of ours, in words for the log. */
+import { SERVICE_DEVICE } from '../core/network.js';
 import { plan } from '../core/plan.js';
 import { changedChains } from './chains.js';
-import { SERVICE_DEVICE } from './devices.js';
 import { commands } from './ipvsadm-text.js';
 import { type Kernel, ownServers } from './kernel.js';
 

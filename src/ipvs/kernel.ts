@@ -50,10 +50,20 @@ function virtualServersIfAny(): Map<string, VirtualServer> {
  * Virtual servers that are ours: of an address on weir-ipvs0 or of one that is claimed, or with a mark from our range. Others'
  * are neither changed nor removed, whoever made them.
  */
-export function ownServers({ servers, addresses }: Kernel, claimed: ReadonlySet<Ip>): Map<string, VirtualServer> {
+export function ownServers(
+  { servers, addresses }: Pick<Kernel, 'servers' | 'addresses'>,
+  claimed: ReadonlySet<Ip>,
+): Map<string, VirtualServer> {
   const ours = ({ match }: VirtualServer): boolean =>
     match.kind === 'mark' ? isOurMark(match.mark) : addresses.has(match.address) || claimed.has(match.address);
   return new Map([...servers].filter(([, server]) => ours(server)));
+}
+
+/** Addresses at which others have virtual servers: one on weir-ipvs0 would make theirs look like ours. */
+export function takenAddresses(kernel: Pick<Kernel, 'servers' | 'addresses'>, claimed: ReadonlySet<Ip>): Set<Ip> {
+  const ours = ownServers(kernel, claimed);
+  const others = [...kernel.servers].filter(([key]) => !ours.has(key));
+  return new Set(others.flatMap(([, { match }]) => (match.kind === 'address' ? [match.address] : [])));
 }
 
 /** The marks as they are in force. */

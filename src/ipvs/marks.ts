@@ -23,6 +23,10 @@ export class Marks {
     this.#names.set(mark, name);
   }
 
+  nameOf(mark: number): string | undefined {
+    return this.#names.get(mark);
+  }
+
   /** The mark of a name, a free one where it has none. The same names in any order mostly get the same numbers. */
   of(name: string): number {
     const known = this.#byName.get(name);
@@ -33,6 +37,11 @@ export class Marks {
     this.adopt(name, FIRST_MARK + slot);
     return FIRST_MARK + slot;
   }
+}
+
+/** The frontend of a mark's name; of those of node ports, which concern every node's address, protocol and port alone. */
+export function frontendOfMark(name: string): string {
+  return name.slice(name.indexOf(' ') + 1);
 }
 
 /** What a mark is known by, as the table tells it too: `inside 10.0.0.1 . tcp . 30080`. */

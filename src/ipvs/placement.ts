@@ -13,12 +13,14 @@ import { markName, type Marks } from './marks.js';
 import { elementOf, outermost } from './prefixes.js';
 import type { Refusal } from './refusals.js';
 import { BY_CLIENT, chooseSchedule } from './schedule.js';
-import { type Match, type RealServer, serverMap, type VirtualServer } from './virtual.js';
+import { type Match, type RealServer, serverKey, serverMap, type VirtualServer } from './virtual.js';
 
 /** What placement must know of the node and its neighbours. */
 export interface NodeView {
-  /** Addresses that this node has without us: never bound to our device. */
+  /** Addresses that this node has without us. */
   readonly own: ReadonlySet<Ip>;
+  /** Addresses at which another program has virtual servers: they are left to it. */
+  readonly taken: ReadonlySet<Ip>;
   /** Where tunnels to a node lead; undefined where no Node object says it. */
   nodeAddress(name: string, family: Family): Ip | undefined;
   /** Where tunnels to this node end. */
@@ -29,8 +31,14 @@ export interface NodeView {
 
 export interface WantedServer extends VirtualServer {
   readonly protocol: Protocol;
+  /** By frontendKey. */
+  readonly frontend: string;
+  /** Real servers that still serve, here or elsewhere: what is none of ours any more keeps its connections as long as it is one. */
+  readonly serving: ReadonlySet<string>;
   /** To be in the table while no real server is left, not even for connections that it has: they end. */
   readonly lost: Row;
+  /** To be in the table where the kernel does not take the virtual server: nobody else is to answer. */
+  readonly refused: readonly Row[];
 }
 
 export interface Placed {
@@ -43,12 +51,15 @@ export const VARIANTS = ['outside', 'inside', 'tunnelled', 'node_ports'] as cons
 export type Variant = (typeof VARIANTS)[number];
 
 export function placeService(service: DesiredService, node: NodeView, marks: Marks): Placed {
-  const parts = service.ports.flatMap((port) => [
-    ...port.frontends.map((frontend) => placeFrontend(frontend, port.backends, node, marks)),
-    { servers: [], rows: port.frontends.flatMap((frontend) => rangeRows(frontend, port.sourceRanges)) },
-    { servers: [], rows: port.backends.filter(({ local }) => local).flatMap(endpointRows) },
-    { servers: [], rows: port.frontends.some(isDsr) ? port.backends.flatMap((one) => tunnelRows(one, node)) : [] },
-  ]);
+  const parts = service.ports.flatMap(({ frontends: all, backends, sourceRanges }) => {
+    const frontends = all.filter((frontend) => !(isBound(frontend, node) && node.taken.has(frontend.address)));
+    return [
+      ...frontends.map((frontend) => placeFrontend(frontend, backends, node, marks)),
+      { servers: [], rows: frontends.flatMap((frontend) => rangeRows(frontend, sourceRanges)) },
+      { servers: [], rows: backends.filter(({ local }) => local).flatMap(endpointRows) },
+      { servers: [], rows: frontends.some(isDsr) ? backends.flatMap((one) => tunnelRows(one, node)) : [] },
+    ];
+  });
   return { servers: parts.flatMap(({ servers }) => servers), rows: parts.flatMap(({ rows }) => rows) };
 }
 
@@ -63,9 +74,15 @@ function placeFrontend(
   const row = (table: string, value: string, at = key): Row => ({ table: setName(table, address), key: at, value });
   const rows = [row('services', '')];
   const servers: WantedServer[] = [];
+  const bound = isBound(frontend, node);
+  const separate = frontend.forwarding !== 'nat' || frontend.shortCircuit;
+  const usual = backends.filter((backend) => familyOf(backend.address) === familyOf(address));
+  const serving = new Set(
+    usual.flatMap((backend) => [masqueraded(backend), realServer(backend, frontend, node)].map(serverKey)),
+  );
   /* also where the list is empty: there may be connections left of one that was not */
   const serve = (variant: Variant, list: readonly RealServer[], at = key): void => {
-    const match = matchOf(frontend, variant, at, node, marks);
+    const match = matchOf(frontend, variant, at, bound, marks);
     if (match.kind === 'mark') rows.push(row(variant, `${match.mark}`, at));
     const real = serverMap(list);
     const weights = [...real.values()].map(({ weight }) => weight);
@@ -76,17 +93,23 @@ function placeFrontend(
       ...(hashes ? BY_CLIENT : chooseSchedule(frontend.scheduler, weights)),
       persistence: hashes ? 0 : frontend.affinity,
       protocol,
+      frontend: key,
       servers: real,
+      serving,
       lost: row(`lost_${variant}`, '', at),
+      refused: [variant, ...(variant === 'outside' && !separate ? ['inside'] : [])].map((name) =>
+        row(`refused_${name}`, 'goto no_endpoint', at),
+      ),
     });
   };
-  if (!node.own.has(address)) rows.push(row('vips', '', address));
+  if (bound) rows.push(row('vips', '', address));
   const outside = frontend.outside
     .filter((backend) => isReached(backend, frontend, node))
     .map((backend) => realServer(backend, frontend, node));
   const inside = frontend.inside.map(masqueraded);
   serve('outside', outside);
-  if (!sameServers(outside, inside)) serve('inside', inside);
+  /* not by whether the lists are the same now: connections end with their virtual server */
+  if (separate) serve('inside', inside);
   const refuses = (list: readonly RealServer[]): boolean => list.every(({ weight }) => weight === 0);
   if (isDsr(frontend)) {
     rows.push(row('dsr', '')); // besides the map: 6.1 and 5.10 let nobody ask a map whether it has a key
@@ -103,9 +126,14 @@ function placeFrontend(
   return { servers, rows };
 }
 
-function matchOf(frontend: DesiredFrontend, variant: Variant, key: string, node: NodeView, marks: Marks): Match {
+/** Is the address ours to have on weir-ipvs0? Not what some node has by itself: that is for the node to answer. */
+function isBound({ address, virtual }: DesiredFrontend, node: NodeView): boolean {
+  return virtual && !node.own.has(address);
+}
+
+function matchOf(frontend: DesiredFrontend, variant: Variant, key: string, bound: boolean, marks: Marks): Match {
   const { address, port, protocol } = frontend;
-  if (variant === 'outside' && !node.own.has(address)) return { kind: 'address', address, port, protocol };
+  if (variant === 'outside' && bound) return { kind: 'address', address, port, protocol };
   const mark = marks.of(markName(variant, key));
   return { kind: 'mark', mark, family: familyOf(address) };
 }
@@ -129,10 +157,6 @@ function isReached({ local, address }: DesiredBackend, { forwarding }: DesiredFr
 
 function masqueraded({ address, port, weight }: DesiredBackend): RealServer {
   return { address, port, method: 'masq', weight };
-}
-
-function sameServers(a: readonly RealServer[], b: readonly RealServer[]): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 /** Whose clients may come to a frontend that not everybody may come to. */
@@ -167,7 +191,11 @@ function isDsr({ forwarding }: DesiredFrontend): boolean {
 }
 
 /** Key of a frontend in the sets of the table `weir`. */
-function frontendKey({ address, protocol, port }: DesiredFrontend): string {
+export function frontendKey({
+  address,
+  protocol,
+  port,
+}: Pick<DesiredFrontend, 'address' | 'protocol' | 'port'>): string {
   return `${address} . ${protocol.toLowerCase()} . ${port}`;
 }
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { DesiredService } from '../core/desired.js';
 import type { Ip } from '../core/net.js';
 import type { ChainDigests } from './chains.js';
+import { addressesOf } from './wanted.js';
 
 export interface IpvsState {
   readonly pid: number;
@@ -15,6 +16,8 @@ export interface IpvsState {
   /** ms since 1970. */
   readonly lastSync: number;
   readonly services: readonly DesiredService[];
+  /** Addresses at which another program has virtual servers. */
+  readonly taken: readonly Ip[];
   /** ms since 1970, by `virtual server real server`. */
   readonly deadlines: Readonly<Record<string, number>>;
   /** Addresses by name of the node. */
@@ -31,7 +34,7 @@ export interface IpvsState {
 
 const EMPTY: IpvsState = {
   ...{ pid: 0, synced: false, generation: 0, lastSync: 0 },
-  ...{ services: [], deadlines: {}, nodes: {}, sysctls: {}, chains: {}, netns: 0, takeoverUntil: 0 },
+  ...{ services: [], taken: [], deadlines: {}, nodes: {}, sysctls: {}, chains: {}, netns: 0, takeoverUntil: 0 },
 };
 
 /** The directory for a --bpf-root: one each, so that agents in several network namespaces have their own. */
@@ -53,6 +56,13 @@ export function readState(directory: string): IpvsState | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What the agent meant to serve, whether it came to that or not: virtual servers at these addresses are ours. */
+export function claimedAddresses(state: IpvsState | undefined): Set<Ip> {
+  const { services, taken } = state ?? EMPTY;
+  const others = new Set(taken);
+  return new Set(services.flatMap(addressesOf).filter((address) => !others.has(address)));
 }
 
 /** The chains of a table as they were left. */

@@ -1,9 +1,8 @@
 /** All that the kernel is to hold of ours, put together from what each service needs and from the node. Pure. */
 import type { DesiredService } from '../core/desired.js';
 import { type Family, familyOf, type Ip, prefixContains } from '../core/net.js';
-import { type Link, type Network, onLinkPrefixes, type Roles } from '../core/network.js';
+import { type Link, type Network, onLinkPrefixes, type Roles, withoutServices } from '../core/network.js';
 import { type Row, toRows } from '../core/plan.js';
-import { SERVICE_DEVICE } from './devices.js';
 import { type ClusterRanges, nodeRows, tunnelEnds } from './node-rows.js';
 import type { NodeView, Placed, WantedServer } from './placement.js';
 import { matchText, type VirtualServers } from './virtual.js';
@@ -21,12 +20,19 @@ export function tunnelEnd(nodes: NodeAddresses, name: string, family: Family): I
   return nodes[name]?.find((ip) => familyOf(ip) === family);
 }
 
-export function viewOf(network: Network, uplinks: readonly Link[], nodes: NodeAddresses): NodeView {
+/** `taken`: as takenAddresses tells. */
+export function viewOf(
+  network: Network,
+  uplinks: readonly Link[],
+  nodes: NodeAddresses,
+  taken: ReadonlySet<Ip>,
+): NodeView {
   const onLink = onLinkPrefixes(network, uplinks);
-  const links = network.links.filter(({ name }) => name !== SERVICE_DEVICE);
+  const { links } = withoutServices(network);
   const ends = tunnelEnds(uplinks, new Set(['v4', 'v6']));
   return {
     own: new Set(links.flatMap(({ addresses }) => addresses.map(({ ip }) => ip))),
+    taken,
     nodeAddress: (name, family) => tunnelEnd(nodes, name, family),
     tunnelEnd: (family) => ends[family],
     isOnLink: (ip) => onLink.some((prefix) => prefixContains(prefix, ip)),

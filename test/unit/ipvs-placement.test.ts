@@ -11,6 +11,7 @@ import { endpoint, HTTP, ip, ips, service, settings, slice } from '../helpers/mo
 
 const VIEW: NodeView = {
   own: new Set(ips('192.0.2.1', '2001:db8::1')),
+  taken: new Set(ips('198.51.100.99')),
   nodeAddress: (name) => (name === 'node-2' ? ip('192.0.2.2') : undefined),
   tunnelEnd: (family) => (family === 'v4' ? ip('192.0.2.1') : undefined),
   isOnLink: (address) => address !== '10.1.0.3',
@@ -74,6 +75,41 @@ const CASES: readonly Case[] = [
     fields: { externalIps: ips('192.0.2.1') },
     servers: each('-f M0', MH, ALL),
     rows: ['services4 192.0.2.1 . tcp . 80', 'outside4 192.0.2.1 . tcp . 80 : M0', ...LOCAL_ROWS],
+  },
+  {
+    name: 'an external address that another node has is never bound here: what is for that node would not leave this one',
+    fields: { externalIps: ips('192.0.2.2') },
+    settings: { nodeAddresses: new Set(ips('192.0.2.1', '192.0.2.2')) },
+    servers: each('-f M0', MH, ALL),
+    rows: ['services4 192.0.2.2 . tcp . 80', 'outside4 192.0.2.2 . tcp . 80 : M0', ...LOCAL_ROWS],
+  },
+  {
+    name: 'nor is the address of a node port that the node no longer has',
+    fields: { ports: [NODE_PORT] },
+    settings: { nodePortAddresses: ips('192.0.2.77') },
+    servers: each('-f M0', MH, ALL),
+    rows: ['services4 192.0.2.77 . tcp . 30080', 'outside4 192.0.2.77 . tcp . 30080 : M0', ...LOCAL_ROWS],
+  },
+  {
+    name: 'an address at which another program has virtual servers is left to it',
+    fields: { externalIps: ips('198.51.100.99', '198.51.100.1') },
+    servers: each('-t 198.51.100.1:80', MH, ALL),
+    rows: ['services4 198.51.100.1 . tcp . 80', 'vips4 198.51.100.1', ...LOCAL_ROWS],
+  },
+  {
+    name: 'with a policy the clients on this node have a virtual server of their own, also while the endpoints are the same',
+    fields: { externalIps: ips('198.51.100.1'), externalTrafficPolicy: 'Local' },
+    endpoints: [endpoint('10.1.0.1', { nodeName: 'node-1' })],
+    servers: {
+      ...each('-t 198.51.100.1:80', MH, { '10.1.0.1:8080': '-m -w 1' }),
+      ...each('-f M0', MH, { '10.1.0.1:8080': '-m -w 1' }),
+    },
+    rows: [
+      'services4 198.51.100.1 . tcp . 80',
+      'vips4 198.51.100.1',
+      'inside4 198.51.100.1 . tcp . 80 : M0',
+      ...LOCAL_ROWS,
+    ],
   },
   {
     name: 'what starts on this node meets all endpoints where clients out there meet the local ones',
@@ -234,6 +270,19 @@ test('masquerading and refusals are told before virtual servers change', (t) => 
   t.deepEqual(first([endpoint('10.1.0.1', { nodeName: 'node-1' })]), ['local4', 'hairpin4']);
   t.deepEqual(first([endpoint('10.1.0.2')]), ['refused_outside4']);
   t.deepEqual(first([endpoint('10.1.0.2')], { forwarding: 'dsr' }), ['refused_tunnelled4', 'refused_outside4']);
+});
+
+test('a real server may keep its connections as long as its endpoint serves anybody', (t) => {
+  const ends = endpoint('10.1.0.2', { ready: false, serving: true, terminating: true, nodeName: 'node-2' });
+  const change = { forwarding: 'dsr', nodeAddresses: new Set(ips('192.0.2.1', '192.0.2.2')) } as const;
+  const desired = compileService(
+    service('web', { externalIps: ips('198.51.100.1') }),
+    [slice('web', [endpoint('10.1.0.1', { nodeName: 'node-1' }), ends])],
+    settings(change),
+  );
+  const [outside] = placeService(desired, VIEW, new Marks()).servers;
+  t.deepEqual([...(outside?.servers.keys() ?? [])], ['10.1.0.1:8080']);
+  t.deepEqual([...(outside?.serving ?? [])].sort(), ['10.1.0.1:8080', '10.1.0.2:8080', '192.0.2.2:80']);
 });
 
 test('a mark stays with its name, is ours, and no two names share one', (t) => {

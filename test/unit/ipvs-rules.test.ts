@@ -6,6 +6,7 @@ import { parsePrefix, type Prefix } from '../../src/core/net.js';
 import type { Row } from '../../src/core/plan.js';
 import { withDraining } from '../../src/ipvs/drain.js';
 import { parseSaved } from '../../src/ipvs/ipvsadm-text.js';
+import { Marks } from '../../src/ipvs/marks.js';
 import { nodeRows } from '../../src/ipvs/node-rows.js';
 import type { WantedServer } from '../../src/ipvs/placement.js';
 import { chooseSchedule } from '../../src/ipvs/schedule.js';
@@ -17,19 +18,32 @@ const HAVE =
   '-A -t 10.96.0.1:80 -s rr\n-a -t 10.96.0.1:80 -r 10.1.0.1:80 -m -w 1\n-a -t 10.96.0.1:80 -r 10.1.0.2:80 -m -w 1';
 const KEY = '-t 10.96.0.1:80';
 const GONE = `${KEY} 10.1.0.2:80`;
-const LOST = { table: 'lost_outside4', key: '10.96.0.1 . tcp . 80', value: '' };
+const FRONTEND = '10.96.0.1 . tcp . 80';
+const LOST = { table: 'lost_outside4', key: FRONTEND, value: '' };
+
+function wantedAs(text: string, more: Partial<WantedServer>): Map<string, WantedServer> {
+  const rest = {
+    protocol: 'TCP',
+    frontend: FRONTEND,
+    serving: new Set<string>(),
+    lost: LOST,
+    refused: [],
+    ...more,
+  } as const;
+  return new Map([...parseSaved(text)].map(([key, server]) => [key, { ...server, ...rest }]));
+}
 
 function wants(scheduler: string, protocol: Protocol): Map<string, WantedServer> {
   const text = `-A -t 10.96.0.1:80 -s ${scheduler}\n-a -t 10.96.0.1:80 -r 10.1.0.1:80 -m -w 1`;
-  return new Map([...parseSaved(text)].map(([key, server]) => [key, { ...server, protocol, lost: LOST }]));
+  return wantedAs(text, { protocol });
 }
 
 function wantsAll(): Map<string, WantedServer> {
-  return new Map([...parseSaved(HAVE)].map(([key, server]) => [key, { ...server, protocol: 'TCP', lost: LOST }]));
+  return wantedAs(HAVE, {});
 }
 
 function weights(have: string, want: Map<string, WantedServer>, deadlines: Map<string, number>, now: number) {
-  const drained = withDraining(parseSaved(have), want, deadlines, now, 1000);
+  const drained = withDraining(parseSaved(have), want, new Marks(), deadlines, now, 1000);
   const servers = [...(drained.servers.get(KEY)?.servers ?? [])].map(([name, { weight }]) => `${name} ${weight}`);
   return { servers, deadlines: Object.fromEntries(drained.deadlines) };
 }
@@ -48,6 +62,49 @@ test('a real server that comes back is as before', (t) => {
     servers: ['10.1.0.1:80 1', '10.1.0.2:80 1'],
     deadlines: {},
   });
+});
+
+test('one that still serves others keeps its connections as long as it does, and its grace after that', (t) => {
+  const serves = wantedAs(HAVE.split('\n').slice(0, 2).join('\n'), {
+    serving: new Set(['10.1.0.1:80', '10.1.0.2:80']),
+  });
+  const first = weights(HAVE, serves, new Map(), 5000);
+  t.deepEqual(first.servers, ['10.1.0.1:80 1', '10.1.0.2:80 0']);
+  const known = new Map(Object.entries(first.deadlines));
+  const later = weights(HAVE, serves, known, 9_000_000);
+  t.deepEqual(later, first, 'it may take as long as it likes');
+  t.deepEqual(
+    weights(HAVE, serves, new Map([[GONE, 0]]), 9000).servers,
+    ['10.1.0.1:80 1'],
+    'it has no connection left',
+  );
+  const over = weights(HAVE, wants('rr', 'TCP'), known, 9_000_000);
+  t.deepEqual(over.deadlines, { [GONE]: 9_001_000 });
+});
+
+test('a virtual server that its frontend has no longer keeps its connections, another’s does not', (t) => {
+  const marks = new Marks();
+  const [outside, inside, gone] = [
+    'outside 192.0.2.1 . tcp . 80',
+    `inside ${FRONTEND}`,
+    'inside 10.96.0.9 . tcp . 80',
+  ].map((name) => `-f ${marks.of(name)}`);
+  const real = '-r 10.1.0.1:80 -m -w 1';
+  const have = parseSaved(
+    [KEY, '-t 192.0.2.1:80', inside, gone].map((key) => `-A ${key} -s rr\n-a ${key} ${real}`).join('\n'),
+  );
+  const want = new Map([
+    ...wantedAs(`-A ${KEY} -s rr\n-a ${KEY} ${real}`, {}),
+    ...wantedAs(`-A ${outside} -s rr\n-a ${outside} ${real}`, { frontend: '192.0.2.1 . tcp . 80' }),
+  ]);
+  const kept = (known: Map<string, number>, now: number): string[] =>
+    [...withDraining(have, want, marks, known, now, 1000).servers].map(
+      ([key, { servers }]) => `${key} ${[...servers.values()].map(({ weight }) => weight).join()}`,
+    );
+  const wanted = [`${KEY} 1`, `${outside} 1`];
+  t.deepEqual(kept(new Map(), 5000), [...wanted, '-t 192.0.2.1:80 0', `${inside} 0`]);
+  const ends = ['-t 192.0.2.1:80', `${inside}`].map((key): [string, number] => [`${key} 10.1.0.1:80`, 6000]);
+  t.deepEqual(kept(new Map(ends), 6000), wanted);
 });
 
 for (const [scheduler, protocol] of [
@@ -126,8 +183,8 @@ test('what fails for want of a kernel module names the module, anything else is 
 test('a virtual server is lost once it has no real server left, not even one that only keeps its connections', (t) => {
   const have = parseSaved(HAVE);
   const want = new Map([...wantsAll()].map(([key, server]) => [key, { ...server, servers: new Map() }]));
-  const leaving = withDraining(have, want, new Map(), 1000, 300);
+  const leaving = withDraining(have, want, new Marks(), new Map(), 1000, 300);
   t.deepEqual(lostRows(want, leaving.servers), []);
-  const over = withDraining(have, want, leaving.deadlines, 1300, 300);
+  const over = withDraining(have, want, new Marks(), leaving.deadlines, 1300, 300);
   t.deepEqual(lostRows(want, over.servers), [LOST]);
 });
