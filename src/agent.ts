@@ -2,6 +2,7 @@
  * The agent: the composition root and the only loop. Objects come from a source, are compiled, and the differences go to the
  * kernel; the node's devices are watched and get their programs. All that must outlive the agent is pinned.
  */
+import { attempt } from './agent/attempt.js';
 import { BpfPlane } from './agent/bpf-plane.js';
 import { IpvsPlane } from './agent/ipvs-plane.js';
 import type { Log } from './agent/log.js';
@@ -125,8 +126,9 @@ export class Agent implements Disposable {
   #firstSync(): void {
     const started = performance.now();
     const { desired, gone } = this.#take();
-    const enforced = this.#enforce(true);
-    const writes = enforced + this.#apply(desired, gone) + this.#follow() + this.#early;
+    const policy = attempt(() => this.#enforce(true)); // what cannot be enforced keeps no service from being served
+    const writes = policy.writes + this.#apply(desired, gone) + this.#follow() + this.#early;
+    policy.settle();
     this.#plane.recordSync();
     this.#succeeded(started);
     const took = Math.round(performance.now() - started);
@@ -148,13 +150,14 @@ export class Agent implements Disposable {
   /** What has changed since, down to the kernel. */
   #flush(): void {
     const started = performance.now();
-    const enforced = this.#enforce(false);
+    const policy = attempt(() => this.#enforce(false));
     const { desired, gone } = this.#take();
-    const writes = enforced + (desired.length + gone.length > 0 ? this.#apply(desired, gone) : 0);
+    const writes = policy.writes + (desired.length + gone.length > 0 ? this.#apply(desired, gone) : 0);
+    policy.settle();
     this.#succeeded(started);
     if (writes === 0) return;
     this.#plane.recordSync();
-    const names = [...(enforced > 0 ? ['policy'] : []), ...desired.map((service) => service.key), ...gone];
+    const names = [...(policy.writes > 0 ? ['policy'] : []), ...desired.map((service) => service.key), ...gone];
     const shown = names.slice(0, 3).join(',') + (names.length > 3 ? `,+${names.length - 3}` : '');
     const took = (performance.now() - started).toFixed(1);
     this.#log('info', `applied services=${shown} entries-changed=${writes} took=${took}ms`);

@@ -7,13 +7,11 @@ import { rowKey } from '../core/plan.js';
 import { FOREIGN_FAULT, foreignChanges, summaryOf } from '../ipvs/foreign.js';
 import { commands } from '../ipvs/ipvsadm-text.js';
 import { readVirtualServers, runCommands } from '../ipvs/ipvsadm.js';
-import { adoptedMarks, type Kernel, ownServers, readKernel, takenAddresses } from '../ipvs/kernel.js';
-import type { Marks } from '../ipvs/marks.js';
-import { type NodeView, type Placed, placeService, type WantedServer } from '../ipvs/placement.js';
+import { type Kernel, readKernel } from '../ipvs/kernel.js';
+import type { NodeView, WantedServer } from '../ipvs/placement.js';
 import { TABLE } from '../ipvs/ruleset.js';
 import {
   chainsIn,
-  claimedAddresses,
   ensureStateDirectory,
   type IpvsState,
   networkNamespace,
@@ -33,7 +31,8 @@ import { syncDevices } from './ipvs-devices.js';
 import { Draining } from './ipvs-draining.js';
 import { linksOf, NodeInputs } from './ipvs-node.js';
 import { countedReasons } from './ipvs-reasons.js';
-import { applySettings } from './ipvs-settings.js';
+import { HeldSettings } from './ipvs-settings.js';
+import { PlacedServices } from './ipvs-services.js';
 import { ServiceTable } from './ipvs-table.js';
 import { IpvsWatch, type Part } from './ipvs-watch.js';
 import type { Log } from './log.js';
@@ -49,16 +48,12 @@ export class IpvsPlane implements Plane {
   readonly name = 'ipvs';
   readonly expositions = [];
   readonly #directory: string;
-  readonly #marks: Marks;
-  readonly #desired = new Map<string, DesiredService>();
-  readonly #placed = new Map<string, Placed>();
+  readonly #services: PlacedServices;
   readonly #proxy: boolean;
   readonly #table: ServiceTable;
   readonly #firewall: NftFirewall;
+  readonly #settings: HeldSettings;
   #sysctls: IpvsState['sysctls'];
-  /** What has these addresses is ours: those that the last agent meant to serve, and those of the virtual servers there are. */
-  readonly #claimed: Set<Ip>;
-  #taken: ReadonlySet<Ip> = new Set();
   readonly #inputs = new NodeInputs();
   readonly #draining: Draining;
   #facts: NodeFacts;
@@ -85,6 +80,7 @@ export class IpvsPlane implements Plane {
     report: (problem: Problem) => void,
   ) {
     this.#log = log;
+    this.#settings = new HeldSettings(log);
     this.#troubles = new Troubles(report, log);
     this.#directory = ensureStateDirectory(options.bpfRoot);
     this.#podNames = new PodNamesFile(this.#directory, (error) => log('warn', describeError(error)));
@@ -97,16 +93,12 @@ export class IpvsPlane implements Plane {
     this.#proxy = options.runServiceProxy;
     this.#kernel = readKernel(this.#proxy);
     this.#table = new ServiceTable(options, chainsIn(state, TABLE));
-    this.#firewall = new NftFirewall(options, state, log);
+    this.#firewall = new NftFirewall(options, state, this.#settings, log);
     this.#bpf = new AfterBpf(options, objectPath, state?.takeoverUntil ?? 0, log, () => this.#write());
     const settings = this.#proxy ? neededSettings(release()) : [];
-    this.#sysctls = { ...applySettings(settings, log), ...this.#bpf.inherited, ...state?.sysctls };
-    this.#marks = adoptedMarks(this.#kernel);
-    for (const service of state?.services ?? []) this.#desired.set(service.key, service);
-    this.#claimed = claimedAddresses(state);
+    this.#sysctls = { ...this.#settings.apply(settings), ...this.#bpf.inherited, ...state?.sysctls };
+    this.#services = new PlacedServices(state, this.#kernel, (taken) => this.#view(taken));
     this.#inputs.follow(facts, this.#view(), this.#nodes);
-    this.#placeAll();
-    this.#findTaken();
     this.#write();
   }
 
@@ -134,12 +126,13 @@ export class IpvsPlane implements Plane {
       this.#nodes = Object.fromEntries(addresses);
     }
     const changed = this.#inputs.follow(facts, this.#view(), this.#nodes);
-    if (changed.placement) this.#placeAll();
+    if (changed.placement) this.#services.placeAll();
     if (changed.placement || changed.rows) this.#stale = true;
     const opened = this.#firewall.openBridges(facts);
     if (Object.keys(opened).length > 0) this.#sysctls = { ...opened, ...this.#sysctls };
     /* neighbours come and go all the time, and change nothing here */
-    return this.#firewall.follow(facts) + (this.#stale ? this.#sync() : 0);
+    const served = this.#stale ? this.#sync() : 0; // first: what keeps policy from being enforced concerns no service
+    return served + this.#firewall.follow(facts);
   }
 
   enforce(policy: PolicyTarget): number {
@@ -151,20 +144,11 @@ export class IpvsPlane implements Plane {
   }
 
   services(): string[] {
-    return [...this.#desired.keys()];
+    return [...this.#services.desired.keys()];
   }
 
   apply(desired: readonly DesiredService[], gone: readonly string[]): number {
-    for (const key of gone) {
-      this.#desired.delete(key);
-      this.#placed.delete(key);
-    }
-    this.#findTaken();
-    const view = this.#view();
-    for (const service of desired) {
-      this.#desired.set(service.key, service);
-      this.#placed.set(service.key, placeService(service, view, this.#marks));
-    }
+    this.#services.apply(desired, gone);
     this.#write(); // first, so that the next agent knows what is ours however far this one gets
     return this.#sync();
   }
@@ -172,7 +156,7 @@ export class IpvsPlane implements Plane {
   drained(): string[] {
     const over = this.#draining.over();
     const ends = ({ match }: WantedServer): boolean => over.some((name) => name.startsWith(`${matchText(match)} `));
-    return [...this.#placed].filter(([, { servers }]) => servers.some(ends)).map(([key]) => key);
+    return [...this.#services.placed].filter(([, { servers }]) => servers.some(ends)).map(([key]) => key);
   }
 
   unserved(): Iterable<string> {
@@ -188,8 +172,9 @@ export class IpvsPlane implements Plane {
   /** Looks where anything has happened. The next `follow` undoes what another hand has done. */
   inspect(): readonly string[] {
     const parts = this.#watch.changed();
-    if (parts.size === 0) return [];
-    const changes = this.#look(parts);
+    const lost = this.#settings.restore();
+    if (parts.size === 0 && lost.length === 0) return [];
+    const changes = [...lost, ...this.#look(parts)];
     const faults = this.#firewall.faults();
     if (changes.length === 0) return faults;
     this.#log('warn', `another program has changed what is Weir's: put back: ${summaryOf(changes)}`);
@@ -224,18 +209,18 @@ export class IpvsPlane implements Plane {
    */
   #sync(): number {
     if (!this.#proxy && this.#kernel.version === '') return 0;
-    this.#findTaken();
-    const have = ownServers(this.#kernel, this.#claimed);
+    const have = this.#services.learn(this.#kernel);
+    const { placed, desired, taken, marks } = this.#services;
     const known = [...this.#kernel.rows.values()];
-    const { rows, ...want } = wanted(this.#placed.values(), this.#facts.roles, this.#facts, known);
-    const servers = this.#draining.servers(have, want.servers, this.#marks);
+    const { rows, ...want } = wanted(placed.values(), this.#facts.roles, this.#facts, known);
+    const servers = this.#draining.servers(have, want.servers, marks);
     for (const row of lostRows(want.servers, servers)) rows.set(rowKey(row), row);
     const { puts, removals } = commands(have, servers);
     const { uplinks } = this.#facts.roles;
     const prepared = this.#table.prepare(this.#kernel, rows, uplinks);
     const complaint = runCommands(puts);
     /* what the kernel does not take keeps nothing else from being served */
-    const refused = refusedServers(this.#placed, complaint, readVirtualServers);
+    const refused = refusedServers(placed, complaint, readVirtualServers);
     for (const row of refused.rows) rows.set(rowKey(row), row);
     const table = this.#table.sync(prepared.kernel, rows, uplinks);
     const devices = syncDevices(table.kernel, rows, uplinks);
@@ -243,9 +228,9 @@ export class IpvsPlane implements Plane {
     this.#stale = false;
     const others = [...this.#kernel.servers].filter(([key]) => !have.has(key));
     this.#kernel = { ...devices.kernel, servers: isAsWanted ? new Map([...others, ...servers]) : readVirtualServers() };
-    for (const { match } of servers.values()) if (match.kind === 'address') this.#claimed.add(match.address);
+    this.#services.claim(servers);
     this.#troubles.judge([
-      ...unavailable(this.#desired.values(), this.#taken),
+      ...unavailable(desired.values(), taken),
       ...refused.problems,
       ...unboundProblems(serviceAddresses(rows), devices.kernel.addresses, devices.complaint),
     ]);
@@ -269,28 +254,16 @@ export class IpvsPlane implements Plane {
     }
   }
 
-  /** Leaves alone what another program has. */
-  #findTaken(): void {
-    const taken = takenAddresses(this.#kernel, this.#claimed);
-    if (JSON.stringify([...taken]) === JSON.stringify([...this.#taken])) return;
-    this.#taken = taken;
-    this.#placeAll();
-  }
-
-  #placeAll(): void {
-    const view = this.#view();
-    for (const [key, service] of this.#desired) this.#placed.set(key, placeService(service, view, this.#marks));
-  }
-
-  #view(): NodeView {
-    return viewOf(this.#facts.network, this.#facts.roles.uplinks, this.#nodes, this.#taken);
+  #view(taken: ReadonlySet<Ip> = new Set()): NodeView {
+    return viewOf(this.#facts.network, this.#facts.roles.uplinks, this.#nodes, taken);
   }
 
   #write(): void {
+    const { desired, taken } = this.#services;
     const made = [[TABLE, this.#table.made] as const, ...this.#firewall.made];
     writeState(this.#directory, {
       ...{ pid: process.pid, synced: this.#synced, generation: this.#generation, lastSync: this.#lastSync },
-      ...{ services: [...this.#desired.values()], taken: [...this.#taken], nodes: this.#nodes, sysctls: this.#sysctls },
+      ...{ services: [...desired.values()], taken: [...taken], nodes: this.#nodes, sysctls: this.#sysctls },
       deadlines: this.#draining.deadlines,
       chains: Object.fromEntries(made.map(([table, chains]) => [table, Object.fromEntries(chains)])),
       netns: networkNamespace(),

@@ -12,7 +12,7 @@ import { LOG_PROBE, TABLE } from '../ipvs/policy-table.js';
 import { PolicyTables } from '../ipvs/policy-tables.js';
 import { chainsIn, type IpvsState } from '../ipvs/state-file.js';
 import type { AgentOptions } from '../options.js';
-import { applySettings } from './ipvs-settings.js';
+import type { HeldSettings } from './ipvs-settings.js';
 import type { Log } from './log.js';
 import type { NodeFacts } from './plane.js';
 
@@ -21,6 +21,7 @@ type Options = Pick<AgentOptions, 'runFirewall' | 'defaultDenyUnknown' | 'keepEs
 export class NftFirewall {
   readonly #tables: PolicyTables;
   readonly #isOn: boolean;
+  readonly #settings: HeldSettings;
   readonly #log: Log;
   #bridged = false;
   #bridge: BridgeHeld;
@@ -29,7 +30,7 @@ export class NftFirewall {
   #target: PolicyTarget | undefined;
 
   /** Adopts what is there, and what the last agent knew of it. Throws WEIR_TOOL. */
-  constructor(options: Options, state: IpvsState | undefined, log: Log) {
+  constructor(options: Options, state: IpvsState | undefined, settings: HeldSettings, log: Log) {
     const { defaultDenyUnknown: denyUnknown, keepEstablished, takeoverGrace } = options;
     this.#bridge = readPolicyTable(BRIDGE_TABLE);
     this.#bridgeMade = chainsIn(state, BRIDGE_TABLE);
@@ -39,6 +40,7 @@ export class NftFirewall {
     const tableOptions = { denyUnknown, keepEstablished, takeoverGrace, log: canLog };
     this.#tables = new PolicyTables(tableOptions, chainsIn(state, TABLE));
     this.#isOn = options.runFirewall;
+    this.#settings = settings;
     this.#log = log;
   }
 
@@ -79,7 +81,7 @@ export class NftFirewall {
     if (!this.#isOn || this.#bridged || bridges.length === 0) return {};
     this.#bridged = true;
     if (BRIDGE_SETTINGS.every(({ path }) => readSysctl(path) !== undefined))
-      return applySettings(BRIDGE_SETTINGS, this.#log);
+      return this.#settings.apply(BRIDGE_SETTINGS);
     const names = bridges.map(({ name }) => name).join();
     this.#log(
       'warn',

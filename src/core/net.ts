@@ -130,6 +130,12 @@ const DOT = 46;
 const ZERO = 48;
 
 function parseV6(text: string): Uint8Array | undefined {
+  const bytes = v6Bytes(text);
+  return bytes && isMapped(bytes) ? undefined : bytes;
+}
+
+/** 16 bytes in network order of any IPv6 text, those in which IPv4 addresses count included. */
+export function v6Bytes(text: string): Uint8Array | undefined {
   const halves = text.split('::');
   if (halves.length > 2) return undefined;
   const head = parseGroups(halves[0] ?? '', halves.length === 1);
@@ -143,7 +149,7 @@ function parseV6(text: string): Uint8Array | undefined {
     bytes[i * 2] = group >> 8;
     bytes[i * 2 + 1] = group & 0xff;
   });
-  return isMapped(bytes) ? undefined : bytes;
+  return bytes;
 }
 
 /** The 16-bit groups of one side of `::`; a dotted quad may end the one that ends the address. */
@@ -165,7 +171,7 @@ function parseGroups(text: string, last: boolean): number[] | undefined {
 }
 
 /** RFC 5952: lower case, no leading zeros, the longest run of two or more zero groups (the first of equals) as `::`. */
-function formatV6(bytes: Uint8Array): string {
+export function formatV6(bytes: Uint8Array): string {
   const groups = Array.from({ length: 8 }, (_, i) => ((bytes[i * 2] ?? 0) << 8) | (bytes[i * 2 + 1] ?? 0));
   let best = { start: -1, length: 1 };
   for (let start = 0; start < 8; start++) {

@@ -26,12 +26,14 @@ export type ChainDigests = ReadonlyMap<string, string>;
 
 /** What nft -j tells of chains. */
 export interface ListedChains {
+  readonly table?: { readonly flags?: readonly string[] };
   readonly chain?: { readonly name: string; readonly handle?: number };
   readonly rule?: { readonly chain: string; readonly expr?: readonly unknown[]; readonly comment?: string };
 }
 
 export function chainDigests(listed: readonly ListedChains[]): Map<string, string> {
-  const hooks = listed.flatMap(({ chain }) => chain ?? []).map(({ handle: _, ...chain }) => chain);
+  const flags = listed.find(({ table }) => table)?.table?.flags; // no chain of a dormant table is asked
+  const hooks = listed.flatMap(({ chain }) => chain ?? []).map(({ handle: _, ...chain }) => ({ ...chain, flags }));
   const rules = new Map(hooks.map(({ name }): [string, unknown[]] => [name, []]));
   for (const { rule } of listed) if (rule) rules.get(rule.chain)?.push([rule.expr, rule.comment]);
   return new Map(

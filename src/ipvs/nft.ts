@@ -4,6 +4,7 @@ import { toRows } from '../core/plan.js';
 import { WeirError } from '../errors.js';
 import { type ChainDigests, chainDigests, type ListedChains } from './chains.js';
 import { OwnTransactions } from './generations.js';
+import { listedText } from './prefixes.js';
 import { isLeft, type RecordElement, recordElements } from './records.js';
 import { TABLE } from './ruleset.js';
 import { runTool } from './tools.js';
@@ -110,18 +111,18 @@ export function parseTable(json: string): {
 }
 
 function keyText(element: unknown): string {
-  if (typeof element !== 'object' || element === null) return `${element as string | number}`;
+  if (typeof element !== 'object' || element === null) return listedText(`${element as string | number}`);
   const { concat, prefix } = element as {
     readonly concat?: readonly unknown[];
     readonly prefix?: { readonly addr: string; readonly len: number };
   };
-  if (prefix) return `${prefix.addr}/${prefix.len}`;
+  if (prefix) return `${listedText(prefix.addr)}/${prefix.len}`;
   return (concat ?? []).map(keyText).join(' . ');
 }
 
 /** Marks are numbers, verdicts objects of one key. */
 function valueText(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return `${value as string | number}`;
+  if (typeof value !== 'object' || value === null) return listedText(`${value as string | number}`);
   const [[verb, more] = ['', null]] = Object.entries(value) as [string, { target?: string } | null][];
   return more?.target === undefined ? verb : `${verb} ${more.target}`;
 }

@@ -1,5 +1,5 @@
 /** Address blocks within one another, as ranges that do not overlap: what an interval set of nftables takes. */
-import { type Family, familyOf, type Ip, ipBytes, ipFromBytes, parsePrefix, type Prefix } from '../core/net.js';
+import { type Family, familyOf, formatV6, type Ip, ipBytes, parsePrefix, type Prefix, v6Bytes } from '../core/net.js';
 import type { ClassName } from '../core/policy/state.js';
 
 /** Both ends are within. IPv4 addresses count as ::ffff:a.b.c.d. */
@@ -120,27 +120,32 @@ function rangeAround(ranges: readonly Range[], ip: Ip): Range | undefined {
   return found && found.first <= number ? found : undefined;
 }
 
-/** `first-last`, as nftables writes ranges. */
-export function rangeText({ first, last }: Pick<Range, 'first' | 'last'>): string {
-  return `${addressOf(first)}-${addressOf(last)}`;
+/** `first-last`, as nftables takes ranges. A block of IPv6 may hold the addresses as which those of IPv4 count. */
+export function rangeText({ first, last }: Pick<Range, 'first' | 'last'>, family: Family): string {
+  return `${textOf(first, family)}-${textOf(last, family)}`;
 }
 
-/** The range of a prefix, likewise. */
-export function prefixRange(prefix: Prefix): string {
-  return rangeText(boundsOf(prefix));
+/** The range of a prefix as nftables lists it, likewise. */
+export function listedRange(address: string, bits: number): string {
+  const first = numberOf(address);
+  const family = address.includes(':') ? 'v6' : 'v4';
+  const width = family === 'v4' ? 32 : 128;
+  return rangeText({ first, last: first + (1n << BigInt(width - bits)) - 1n }, family);
 }
 
-/** Whether a range as nftables writes it holds an address of its family. */
+/** Whether a range as nftables takes it holds an address of its family. */
 export function rangeHolds(range: string, ip: Ip): boolean {
-  const [first = '', last = first] = range.split('-') as Ip[];
+  const [first = '', last = first] = range.split('-');
   const number = numberOf(ip);
-  return numberOf(first as Ip) <= number && number <= numberOf(last as Ip);
+  return numberOf(first) <= number && number <= numberOf(last);
 }
 
-function numberOf(ip: Ip): bigint {
-  return BigInt(`0x${Buffer.from(ipBytes(ip)).toString('hex')}`);
+function numberOf(address: string): bigint {
+  const bytes = address.includes(':') ? v6Bytes(address) : ipBytes(address as Ip);
+  return BigInt(`0x${Buffer.from(bytes ?? []).toString('hex')}`);
 }
 
-function addressOf(number: bigint): Ip {
-  return ipFromBytes(Buffer.from(number.toString(16).padStart(32, '0'), 'hex'));
+function textOf(number: bigint, family: Family): string {
+  const bytes = Buffer.from(number.toString(16).padStart(32, '0'), 'hex');
+  return family === 'v6' ? formatV6(bytes) : bytes.subarray(12).join('.');
 }

@@ -1,7 +1,8 @@
 /**
  * The table `bridge weir-policy`: policy trusts sources, and no route tells where an address behind a bridge lives. Where a pod lives
- * is known from the node's neighbours and what the bridge has learnt: its address comes from no other port then, and no address
- * that no pod has from its port. Link-local addresses, which no policy names, come from no port.
+ * is known from the node's neighbours and what the bridge has learnt: its address comes from no other port then, nor is it claimed
+ * there by ARP or neighbour discovery, and no address that no pod has comes from its port. Link-local addresses, which no policy
+ * names, and frames with a VLAN tag come from no port.
  */
 import { familyOf, type Ip } from '../core/net.js';
 import type { Link } from '../core/network.js';
@@ -36,11 +37,19 @@ function chains(): Chains {
   ]);
   const discovery =
     'icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept';
+  /* an address whose port is known is nobody else's to claim: neighbours are believed; nft 1.0.6 has no target of an advertisement */
+  const claims = [
+    'arp saddr ip @bound4 iifname . arp saddr ip != @behind4 goto spoofed',
+    'ip6 saddr @bound6 iifname . ip6 saddr != @behind6 goto spoofed',
+  ];
   return [
     ['spoofed', [countPacket('spoofed'), ...recordPacket('spoofed'), 'drop']],
     [
       'sources',
       [
+        /* policy does not see what is within, and who receives it may take the tag for none */
+        'ether type { 8021q, 8021ad } goto spoofed',
+        ...claims,
         discovery,
         'udp dport { 67, 547 } accept',
         ...sources,

@@ -1,12 +1,12 @@
 /** The table `weir-policy` as the kernel has it. */
-import { type Ip, parseIp } from '../core/net.js';
 import { type Row, toRows } from '../core/plan.js';
 import { chainDigests } from './chains.js';
 import { readTable } from './nft.js';
-import { prefixRange } from './policy-blocks.js';
+import { listedRange } from './policy-blocks.js';
 import { isPeerSet } from './policy-rows.js';
 import { TABLE } from './policy-table.js';
 import { isOwnRow, type PolicyHeld } from './policy-text.js';
+import { listedText } from './prefixes.js';
 
 export interface PolicyKernel extends PolicyHeld {
   /** Which fixed part the table has; '' where there is no table. */
@@ -89,16 +89,15 @@ function rowOf(table: string, element: unknown): Row {
 
 function keyText(element: unknown, table: string): string {
   if (typeof element !== 'object' || element === null) {
-    const text = String(element);
-    const ip = table.startsWith('blocks') ? parseIp(text) : undefined;
-    return ip ? `${ip}-${ip}` : text;
+    const text = listedText(String(element));
+    return table.startsWith('blocks') ? `${text}-${text}` : text;
   }
   const { concat, prefix, range } = element as {
     readonly concat?: readonly unknown[];
     readonly prefix?: { readonly addr: string; readonly len: number };
     readonly range?: readonly string[];
   };
-  if (prefix) return prefixRange({ address: prefix.addr as Ip, bits: prefix.len });
-  if (range) return range.join('-');
+  if (prefix) return listedRange(prefix.addr, prefix.len);
+  if (range) return range.map(listedText).join('-');
   return (concat ?? []).map((part) => keyText(part, '')).join(' . ');
 }

@@ -96,7 +96,7 @@ function membersOf(prefix: string, groupOf: GroupOf, home: Program['home'], bloc
   for (const host of blocks.hosts.values()) put(single, home(host), host.ip);
   for (const family of ['v4', 'v6'] as const) {
     for (const { group, ...range } of joined(blocks.ranges[family], groupOf))
-      put(wide, `blocks${family.slice(1)}_${prefix}_${group}`, rangeText(range));
+      put(wide, `blocks${family.slice(1)}_${prefix}_${group}`, rangeText(range, family));
   }
   return new Map([...inOrder(single), ...inOrder(wide)]);
 }
@@ -157,6 +157,9 @@ function joined(ranges: readonly Range[], groupOf: GroupOf): GroupRange[] {
 /** Of an audited set: nothing else tells what it would do. */
 const WOULD_REJECT = 'return comment "would reject"';
 
+/** A reset would have the numbers of the connection, allowed or not, that a packet only resembles. */
+const INVALID = 'ct state invalid drop';
+
 function denyLines({ policies, direction, action }: PolicySet, mode: Mode): string[] {
   const counters = labels(policies).map((text, i) => `${i === 0 ? 'counter ' : 'continue '}comment "${text}"`);
   if (mode === 'audit')
@@ -164,7 +167,7 @@ function denyLines({ policies, direction, action }: PolicySet, mode: Mode): stri
   const verdicts =
     action === 'drop'
       ? ['drop']
-      : ['meta l4proto tcp reject with tcp reset', 'reject with icmpx type admin-prohibited'];
+      : [INVALID, 'meta l4proto tcp reject with tcp reset', 'reject with icmpx type admin-prohibited'];
   return [...counters, `jump record_${direction}`, ...verdicts];
 }
 

@@ -104,6 +104,9 @@ function judges(): Chains {
   ]);
 }
 
+/** A connection that came from a device of a pod with an address that no pod has: what IPVS sends on has no device any more. */
+const STRANGE = 'ct label 121';
+
 const STRANGERS = FAMILIES.flatMap(({ n, ip }) => [
   `iifname @inside ${ip} saddr != @known${n} goto unknown_from`,
   `oifname @inside ${ip} daddr != @known${n} goto unknown_to`,
@@ -142,6 +145,7 @@ function chains({ keepEstablished, denyUnknown, log }: TableOptions): Chains {
         'fib saddr type local accept',
         /* a reset with which somebody else's packet was rejected; it carries nothing */
         'tcp flags & rst == rst accept',
+        ...(denyUnknown ? FAMILIES.map(({ n, ip }) => `${STRANGE} ${ip} saddr != @known${n} goto unknown_from`) : []),
         'jump judge',
       ],
     ],
@@ -152,6 +156,12 @@ function chains({ keepEstablished, denyUnknown, log }: TableOptions): Chains {
         ...FAMILIES.map(
           ({ ip, none }) => `iifname @routed ${ip} saddr != ${none} fib saddr . iif oif missing jump spoofed`,
         ),
+        ...(denyUnknown
+          ? FAMILIES.map(
+              ({ n, ip }) =>
+                `iifname @inside ${ip} saddr != @known${n} ct state new ${STRANGE.replace('label', 'label set')}`,
+            )
+          : []),
       ],
     ],
   ];

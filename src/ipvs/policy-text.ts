@@ -4,6 +4,7 @@ import type { ChainDigests } from './chains.js';
 import type { Members } from './policy-program.js';
 import { isProgramChain, type PolicyRows } from './policy-rows.js';
 import { TABLE } from './policy-table.js';
+import { keyToken } from './prefixes.js';
 
 /** What is there. A chain of a policy has a name that tells what it should hold. */
 export interface PolicyHeld {
@@ -88,7 +89,7 @@ export function elements(verb: 'add' | 'delete', rows: readonly Row[], place = T
   const bySet = new Map<string, string[]>();
   for (const { table, key, value } of rows) {
     const more = value.startsWith('comment') ? ` ${value}` : ` : ${value}`;
-    const element = verb === 'delete' || value === '' ? key : key + more;
+    const element = keyToken(table, key) + (verb === 'delete' || value === '' ? '' : more);
     const list = bySet.get(table);
     if (list) list.push(element);
     else bySet.set(table, [element]);

@@ -9,6 +9,7 @@
 import { familyOf, formatPrefix, type Prefix } from '../core/net.js';
 import type { Row, Rows, Write } from '../core/plan.js';
 import { type Chains, tableText, versionOf } from './chains.js';
+import { keyToken } from './prefixes.js';
 import { refusalChains, refusalDeclarations } from './refusals.js';
 
 const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
@@ -292,7 +293,7 @@ export function tableChanges(writes: readonly Write[]): string {
 function grouped(verb: 'add' | 'delete', rows: readonly Row[]): string {
   const bySet = new Map<string, Row[]>();
   for (const row of rows) bySet.set(row.table, [...(bySet.get(row.table) ?? []), row]);
-  const element = ({ key, value }: Row): string => (value === '' ? key : `${key} : ${value}`);
+  const element = ({ table, key, value }: Row): string => keyToken(table, key) + (value === '' ? '' : ` : ${value}`);
   return [...bySet]
     .map(([set, list]) => `${verb} element ${TABLE} ${set} { ${list.map(element).join(', ')} }\n`)
     .join('');

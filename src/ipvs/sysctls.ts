@@ -7,11 +7,13 @@ export interface Setting {
 }
 
 /** Between pods on one bridge. */
-export const BRIDGE_SETTINGS: readonly Setting[] = ['iptables', 'ip6tables'].map((name) => ({
-  path: `net/bridge/bridge-nf-call-${name}`,
-  value: '1',
-  why: 'policy judges what pods on one bridge say to each other',
-}));
+export const BRIDGE_SETTINGS: readonly Setting[] = ['call-iptables', 'call-ip6tables', 'filter-vlan-tagged'].map(
+  (name) => ({
+    path: `net/bridge/bridge-nf-${name}`,
+    value: '1',
+    why: 'policy judges what pods on one bridge say to each other',
+  }),
+);
 
 /** `release` as uname -r says it. */
 export function neededSettings(release: string): Setting[] {

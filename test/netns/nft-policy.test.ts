@@ -1,6 +1,8 @@
 /** Policies between real sockets by nftables alone: no service is served, so the kernel needs no IPVS. */
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import test from 'ava';
-import { type Agent, type Node, type Pod, type PodShape, until, World } from './world.js';
+import { type Agent, type Node, type Pod, type PodShape, run, until, World } from './world.js';
 
 const FLAGS = ['--dataplane', 'ipvs', '--run-service-proxy=false'];
 
@@ -141,7 +143,110 @@ test('a running agent names what another hand does to the table, and mends it wi
   t.regex(await asks(stranger, web.v4), /timeout/, 'as many rules as before, but others');
   t.regex(agent.log, /another program has changed .*inet weir-policy: chain deny_in_/);
   t.is(agent.log.match(/another program has changed/g)?.length, 2, 'what the agent puts back is nobody else’s');
+
+  node.run('/usr/sbin/nft', 'add', 'table', 'inet', 'weir-policy', '{ flags dormant; }');
+  t.is(await asks(stranger, web.v4), '', 'no chain is asked');
+  await new Promise((resolve) => setTimeout(resolve, 4000));
+  t.regex(await asks(stranger, web.v4), /timeout/);
+  t.is(agent.log.match(/another program has changed/g)?.length, 3);
 });
+
+test('what lets policy see a bridge is put back', async (t) => {
+  await using place = await open('bridge');
+  const { web, stranger, node, agent } = place;
+  await apply(place, lets('friend'));
+  node.run('sysctl', '-qw', 'net.bridge.bridge-nf-call-iptables=0');
+  t.is(await asks(stranger, web.v4), '', 'it makes a difference');
+  await agent.says(/another program has changed .*net\/bridge\/bridge-nf-call-iptables=0/);
+  t.regex(await asks(stranger, web.v4), /timeout/);
+});
+
+test('a frame with a VLAN tag comes from no pod', async (t) => {
+  await using place = await open('bridge');
+  const { web, stranger, node, agent } = place;
+  await apply(place, lets('friend'));
+  const ears = spawn('ip', ['netns', 'exec', web.inhabitant.space, 'python3', '-uc', EARS]);
+  t.teardown(() => ears.kill());
+  let heard = '';
+  ears.stdout.on('data', (text: Buffer) => (heard += text.toString()));
+  await until(
+    () => heard.startsWith('ready'),
+    5000,
+    () => 'web does not listen',
+  );
+  const mac = /link\/ether (\S+)/.exec(inside(web, 'ip', 'link', 'show', 'eth0'))?.[1] ?? '';
+  const say = (tags: number): void =>
+    forge(stranger, 'tagged', 'eth0', stranger.v4, `${web.v4},${mac}`, '5353', `${tags}`);
+  for (const tags of [1, 2]) say(tags);
+  await until(
+    () => node.weir<{ reason: string; packets: number }[]>('drops').some(({ reason }) => reason === 'spoofed-source'),
+    5000,
+    () => `nothing was dropped: ${JSON.stringify(node.weir('drops'))}`,
+  );
+  t.is(heard, 'ready\n');
+  await agent.kill();
+  node.run('/usr/sbin/nft', 'delete', 'table', 'bridge', 'weir-policy');
+  say(2);
+  await until(
+    () => heard.includes('tagged'),
+    5000,
+    () => 'it makes no difference',
+  );
+});
+
+test('no pod claims an address that lives behind another port', async (t) => {
+  await using place = await open('bridge');
+  const { web, stranger, node } = place;
+  const host = await place.world.inhabit('host', node.space);
+  await apply(place, lets('friend'));
+  t.is((await host.gets(web.v4, 80)).who, web.name);
+  await becomesBound(place, true);
+  const neighbour = (): string => node.run('ip', 'neigh', 'show', web.v4);
+  const [, mac = ''] = /lladdr (\S+)/.exec(neighbour()) ?? [];
+  for (let i = 0; i < 3; i++) {
+    forge(stranger, 'claims', 'eth0', web.v4);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+  t.true(neighbour().includes(mac), neighbour());
+  t.is((await host.gets(web.v4, 80)).who, web.name);
+});
+
+test('blocks of IPv6 in which addresses of IPv4 count are as good as others, and no other hand’s', async (t) => {
+  await using place = await open('routed');
+  const { web, friend, stranger, node, agent } = place;
+  const blocks = ['::/80', '::8.8.8.8/128', '::ffff:0:0:0/96', '2001:db8::/64'];
+  const to = blocks.map((cidr) => ({ ipBlock: { cidr, ...(cidr === '::/80' ? { except: ['::fffe:0:0/96'] } : {}) } }));
+  const wide = policy('wide', {
+    podSelector: { matchLabels: { app: 'stranger' } },
+    policyTypes: ['Egress'],
+    egress: [{ to }],
+  });
+  await apply(place, wide, lets('friend'));
+  t.regex(await asks(stranger, web.v4), /timeout/);
+  t.is(await asks(friend, web.v4), '');
+  await new Promise((resolve) => setTimeout(resolve, 3000));
+  t.notRegex(agent.log, /another program has changed|error/);
+  const flags = ['--manifests', place.world.manifests, '--node-name', node.name, ...FLAGS];
+  t.is(node.status('diff', ...flags), 0);
+});
+
+const EARS = [
+  'import socket',
+  's = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)',
+  's.bind(("0.0.0.0", 5353))',
+  'print("ready")',
+  'while True: print(s.recv(100).decode())',
+].join('\n');
+
+const FORGED = fileURLToPath(new URL('../../../test/netns/forged.py', import.meta.url));
+
+function forge(pod: Pod, ...words: string[]): void {
+  inside(pod, 'python3', FORGED, ...words);
+}
+
+function inside(pod: Pod, ...command: string[]): string {
+  return run('ip', 'netns', 'exec', pod.inhabitant.space, ...command);
+}
 
 function lastRule(node: Node, chain: RegExp): { readonly chain: string; readonly handle: number } {
   const listing = node.run('/usr/sbin/nft', '-j', 'list', 'table', 'inet', 'weir-policy');

@@ -38,6 +38,9 @@ const ROWS = toRows([
   row('bridges', 'cni0'),
   row('node_ports4', 'tcp . 30080', '1459617800'),
   row('dsr_node_ports6', 'tcp . 30080'),
+  row('inside_devices', 'meta'),
+  row('inside_devices', '10g'),
+  row('vips6', '::808:808'),
   row('cluster4', '10.244.0.0/16'),
   row('cluster6', '::/0'),
 ]);

@@ -146,7 +146,7 @@ test('blocks within blocks are ranges that do not overlap', (t) => {
     ]),
   );
   t.deepEqual(
-    blocks.ranges.v4.map((range) => `${rangeText(range)} ${range.name}`),
+    blocks.ranges.v4.map((range) => `${rangeText(range, 'v4')} ${range.name}`),
     [
       '10.0.0.0-10.0.255.255 a',
       '10.1.0.0-10.1.1.255 b',
@@ -155,5 +155,17 @@ test('blocks within blocks are ranges that do not overlap', (t) => {
       '10.2.0.0-10.255.255.255 a',
     ],
   );
-  t.deepEqual(blocks.ranges.v6.map(rangeText), ['::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff']);
+  const ranges6 = (): string[] => blocks.ranges.v6.map((range) => rangeText(range, 'v6'));
+  t.deepEqual(ranges6(), ['::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff']);
+  blocks.follow(
+    new Map([
+      ['::/80', 'a'],
+      ['::fffe:0:0/96', 'b'],
+    ]),
+  );
+  t.deepEqual(
+    ranges6(),
+    ['::-::fffd:ffff:ffff', '::fffe:0:0-::fffe:ffff:ffff', '::ffff:0:0-::ffff:ffff:ffff'],
+    'IPv6 goes on where addresses of IPv4 count',
+  );
 });
