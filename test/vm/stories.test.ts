@@ -82,6 +82,7 @@ const IPVS: readonly Story[] = [
   netns('policy', '*(bridge)', 1800),
   netns('grid', 'what the sockets see*: routed pods', 5400),
   own('ipvs-story', 'backends end, other hands meddle', 1800),
+  own('limits-story', 'addresses that are not ours, what the kernel lacks, pods that nobody knows', 1800),
   SCTP,
 ];
 
