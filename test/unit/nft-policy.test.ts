@@ -5,6 +5,7 @@ import { compilePolicy } from '../../src/core/policy/compiler.js';
 import type { PolicyState } from '../../src/core/policy/state.js';
 import { Blocks, rangeText } from '../../src/ipvs/policy-blocks.js';
 import { portLines } from '../../src/ipvs/policy-ports.js';
+import { programOf } from '../../src/ipvs/policy-program.js';
 import { PolicyCompilation, type PolicyRows } from '../../src/ipvs/policy-rows.js';
 import { policyChange, type PolicyHeld } from '../../src/ipvs/policy-text.js';
 import { ips } from '../helpers/model.js';
@@ -168,4 +169,14 @@ test('blocks within blocks are ranges that do not overlap', (t) => {
     ['::-::fffd:ffff:ffff', '::fffe:0:0-::fffe:ffff:ffff', '::ffff:0:0-::ffff:ffff:ffff'],
     'IPv6 goes on where addresses of IPv4 count',
   );
+});
+
+test('what only resembles a connection is dropped where policy rejects', (t) => {
+  const deny = (action: 'drop' | 'reject'): string[] => {
+    const set = { direction: 'ingress', action, policies: ['shop/web'], entries: [] } as const;
+    const { chains } = programOf('web', set, 'enforce', new Blocks());
+    return [...chains].flatMap(([name, lines]) => (name.startsWith('deny_') ? lines : [])).slice(2);
+  };
+  t.deepEqual(deny('drop'), ['drop']);
+  t.deepEqual(deny('reject').slice(0, 2), ['ct state invalid drop', 'meta l4proto tcp reject with tcp reset']);
 });

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import { service } from '../netns/manifests.js';
 import { FRONTENDS, Shop } from '../netns/shop.js';
 import { type Pod, until } from '../netns/world.js';
@@ -40,8 +41,9 @@ for (const { id } of held) await shopper.inhabitant.releases(id);
 process.stdout.write('connections from here go on when here and there have the same backends\n');
 
 a.run('ipvsadm', '-A', '-t', `${TAKEN}:22`, '-s', 'rr');
+await setTimeout(20_000); // the agent looks each second, which is long here
 shop.serves([web1, web2], { externalIPs: [at.external, TAKEN] });
-await agent.says(/another program has virtual servers at 203\.0\.113\.9/, 60_000);
+await agent.says(/another program has virtual servers at 203\.0\.113\.9/, 20_000);
 shop.serves([web1], { externalIPs: [at.external, TAKEN] });
 await shop.settled();
 assert.ok(a.run('ipvsadm', '-Sn').includes(`-t ${TAKEN}:22`));
@@ -50,7 +52,7 @@ assert.equal((await client.gets(at.external, 80)).who, 'web-1');
 a.run('ipvsadm', '-D', '-t', `${TAKEN}:22`);
 await until(
   () => bound().includes(TAKEN),
-  60_000,
+  20_000,
   () => `${TAKEN} is free, and not served: ${agent.log.slice(-2000)}`,
 );
 process.stdout.write('an address at which another program has virtual servers is left to it for as long\n');
@@ -59,17 +61,17 @@ writeFileSync(MODULES, 'install ip_vs_dh /bin/false\n');
 const fresh = { name: 'fresh', externalIPs: [FRESH], annotations: { 'weir.io/scheduler': 'dh' }, pods: [web1] };
 world.routeAddress(FRESH, a);
 world.write('fresh.json', service(fresh));
-await agent.says(/Service shop\/fresh: scheduler: .*kernel module ip_vs_dh is not there/, 60_000);
+await agent.says(/Service shop\/fresh: scheduler: .*kernel module ip_vs_dh is not there/, 20_000);
 assert.match(await client.fails(client.gets(FRESH, 80)), /ECONNREFUSED/);
 shop.serves([web2]);
 await until(
   () => !a.run('ipvsadm', '-Ln', '-t', `${at.external}:80`).includes(`${web1.v4}:8080 `),
-  60_000,
+  20_000,
   () => `what is nobody's fault has to wait: ${agent.log.slice(-2000)}`,
 );
 assert.equal((await client.gets(at.external, 80)).who, 'web-2');
 rmSync(MODULES);
-await agent.says(/Service shop\/fresh: no longer a problem/, 60_000);
+await agent.says(/Service shop\/fresh: no longer a problem/, 20_000);
 await shop.settled();
 assert.equal((await client.gets(FRESH, 80)).who, 'web-1');
 process.stdout.write('a scheduler that the kernel lacks keeps one service from being served, as long as it lacks it\n');
