@@ -39,6 +39,12 @@ static __always_inline int finish_xdp(struct packet *p, enum step step, long act
 	}
 }
 
+/* A tag within a tag: the kernel has taken the first one off. */
+static __always_inline bool is_vlan(__be16 ethertype)
+{
+	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
+}
+
 /* Reads the headers of a frame of this device. Global, so that what follows is verified for any packet at once. Returns enum parsed. */
 __noinline __u32 parse_skb(struct __sk_buff *skb, struct packet *p, __u32 hook, __u32 ethernet)
 {
@@ -51,6 +57,8 @@ __noinline __u32 parse_skb(struct __sk_buff *skb, struct packet *p, __u32 hook, 
 	p->hook = hook;
 	if ((hook == HOOK_UP_IN || hook == HOOK_UP_OUT) && skb->vlan_present)
 		return PARSED_FOREIGN; /* on a trunk: the VLAN's own device is the uplink */
+	if (hook == HOOK_POD_IN && is_vlan(skb->protocol))
+		return PARSED_MALFORMED; /* who takes both tags for none would have a packet that nobody has judged */
 	p->l3 = ethernet ? sizeof(struct ethhdr) : 0;
 	make_linear(skb); /* where that fails, parsing says what is missing */
 	parsed = parse_whole(skb, p, skb->protocol);

@@ -174,6 +174,20 @@ both('a frame with a VLAN tag is left to the device of its VLAN', (t, world, r) 
   }
 });
 
+both(
+  'a frame from a pod with a VLAN tag within another is dropped: its receiver might take both for none',
+  (t, world, r) => {
+    serveAll(world, r);
+    const frame = segment(r).bytes();
+    /* the kernel has taken the first one off by then */
+    for (const tag of ['81000000', '88a80000']) {
+      const tagged = Buffer.concat([frame.subarray(0, 12), Buffer.from(tag, 'hex'), frame.subarray(12)]);
+      const outcome = world.run('weir_pod_in', tagged);
+      happened(t, outcome, { verdict: 'TC_ACT_SHOT', counters: { malformed: 1 }, drops: ['malformed'] });
+    }
+  },
+);
+
 both('the first fragment of a datagram is translated at TC, and XDP leaves it', (t, world, r) => {
   serveAll(world, r);
   const packet = datagram(r).data('x'.repeat(64)).fragment(0, true);
