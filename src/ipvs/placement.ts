@@ -76,9 +76,9 @@ function placeFrontend(
   const servers: WantedServer[] = [];
   const bound = isBound(frontend, node);
   const separate = frontend.forwarding !== 'nat' || frontend.shortCircuit;
-  const usual = backends.filter((backend) => familyOf(backend.address) === familyOf(address));
+  const ofFamily = backends.filter((backend) => familyOf(backend.address) === familyOf(address));
   const serving = new Set(
-    usual.flatMap((backend) => [masqueraded(backend), realServer(backend, frontend, node)].map(serverKey)),
+    ofFamily.flatMap((backend) => [masqueraded(backend), realServer(backend, frontend, node)].map(serverKey)),
   );
   /* also where the list is empty: there may be connections left of one that was not */
   const serve = (variant: Variant, list: readonly RealServer[], at = key): void => {
